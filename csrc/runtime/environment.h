@@ -1,0 +1,25 @@
+// All OPENXPU_* variables that the run time reads, in one place; openxpu/environment.py documents
+// them for users.
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace openxpu {
+
+struct Environment {
+  int cards = 1;            // OPENXPU_CARDS: how many cards this machine shows
+  int64_t card_memory = 0;  // OPENXPU_CARD_MEMORY: bytes per card ("4G", "512M", "2500000")
+  int card_threads = 1;     // OPENXPU_CARD_THREADS: workers per card
+  bool blocking = false;    // OPENXPU_BLOCKING=1: every command is waited for
+  bool shared_arena =
+      false;  // OPENXPU_ARENA=private|shared; the default depends on PADDLE_TRAINERS_NUM
+  std::string run_directory;  // where processes publish their records: OPENXPU_RUN_DIR
+};
+
+// Read at first use. Throws Error when a variable cannot be understood.
+const Environment& environment();
+
+// "4G", "1.5G", "512M", "64K", "1000": bytes. Throws Error naming the variable.
+int64_t parse_bytes(const char* variable, const std::string& text);
+
+}  // namespace openxpu

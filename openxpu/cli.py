@@ -1,0 +1,92 @@
+# The `openxpu` command. Each subcommand imports what it needs when it runs, so that none pays for another.
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def _smi(arguments: argparse.Namespace) -> int:
+    from openxpu.runtime.smi import run
+
+    return run(as_json=arguments.json, watch=arguments.watch)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    try:
+        from openxpu.demo.command import run
+    except ModuleNotFoundError as missing:
+        print(f"openxpu demo needs {missing.name}; install it with: pip install 'openxpu[demo]'", file=sys.stderr)
+        return 1
+    return run(arguments.output, arguments.json, arguments.quick, arguments.skip_gpt, arguments.no_cpu)
+
+
+def _environment(arguments: argparse.Namespace) -> int:
+    import os
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from openxpu import environment
+
+    table = Table("variable", "now", "values", "default", "meaning")
+    for variable in environment.VARIABLES:
+        now = os.environ.get(variable.name, "")
+        table.add_row(variable.name, now, variable.values, variable.default, variable.meaning)
+    Console().print(table)
+    for name in environment.unknown():
+        print(f"{name} is set, and nothing reads it: is it misspelt?", file=sys.stderr)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="openxpu", description="OpenXPU: an open accelerator stack for PaddlePaddle")
+    parser.add_argument("--version", action="store_true", help="print the version and leave")
+    commands = parser.add_subparsers(title="commands", metavar="command")
+
+    smi = commands.add_parser("smi", help="cards, their memory, utilisation and processes")
+    smi.add_argument("--json", action="store_true", help="print JSON")
+    smi.add_argument(
+        "--watch", nargs="?", type=float, const=1.0, metavar="SECONDS", help="repeat (every second) until interrupted"
+    )
+    smi.set_defaults(run=_smi)
+
+    demo = commands.add_parser("demo", help="train, export and serve a model on the card, beside Paddle's CPU")
+    demo.add_argument("--output", type=Path, default=Path("demo_output"), metavar="DIR", help="where results go")
+    demo.add_argument("--json", action="store_true", help="print the results as JSON")
+    demo.add_argument("--quick", action="store_true", help="fewer epochs")
+    demo.add_argument("--skip-gpt", action="store_true", help="leave the character GPT out")
+    demo.add_argument("--no-cpu", action="store_true", help="leave Paddle's CPU device out")
+    demo.set_defaults(run=_demo)
+
+    environment = commands.add_parser("environment", help="the OPENXPU_* variables and their values now")
+    environment.set_defaults(run=_environment)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    if parsed.version:
+        from openxpu import __version__
+
+        print(f"openxpu {__version__}")
+        return 0
+    if not hasattr(parsed, "run"):
+        parser.print_help()
+        return 2
+    try:
+        return int(parsed.run(parsed))
+    except KeyboardInterrupt:
+        return 130
+    except RuntimeError as error:
+        # The run time's errors are sentences for users; their trace says nothing more.
+        if type(error).__module__ != "openxpu._runtime":
+            raise
+        print(f"openxpu: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

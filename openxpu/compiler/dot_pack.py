@@ -1,0 +1,342 @@
+"""Packing of a dot operand into scratch: any strides or address tables in, whole words in a regular layout out.
+
+Two layouts come out, always zero-padded to whole vectors of words:
+
+"kx"  panels of `panel` columns: [x / panel][k words][panel]; x is n for B, m for A. What a micro-kernel reads
+      as vectors (B) or as neighbouring broadcasts (A).
+"xk"  one row of k words per x: what a micro-kernel broadcasts and an AMX tile loads (A).
+
+Reading is along whichever axis is contiguous; when that is not the layout's own axis, square blocks are
+transposed in registers on the way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from llvmlite import ir
+
+from openxpu.compiler import dot_emit as e
+from openxpu.compiler.dot_kernel import Word
+
+
+@dataclass
+class Pack:
+    """What decides the code of one packing function. Strides are in bytes; None means an argument."""
+
+    dtype: str  # of the source elements
+    word: Word
+    lanes: int
+    layout: str  # "kx" or "xk"
+    panel: int  # kx: columns of a panel
+    k_words: int  # rows of a panel (kx) or words of a row (xk), a multiple of lanes
+    x_table: bool  # addresses come from a table per x ...
+    k_table: bool  # ... or from a table per k
+    x_stride: int | None
+    k_stride: int | None
+    masked: bool  # the extents are run-time values or no multiple of the vectors
+    bias: bool  # i8: add 128, for the unsigned factor of vpdpbusd
+
+    whole: bool = False  # zeros also fill up the last block of lanes words of k, and of lanes rows (xk)
+
+    # The arguments of the function while its body is being emitted.
+    source: ir.Value = field(init=False, repr=False)
+    destination: ir.Value = field(init=False, repr=False)
+    x_valid: ir.Value = field(init=False, repr=False)
+    k_valid: ir.Value = field(init=False, repr=False)
+    xs: ir.Value = field(init=False, repr=False)
+    ks: ir.Value = field(init=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        def spelled(stride: int | None) -> str:
+            return "v" if stride is None else str(stride).replace("-", "n")
+
+        flags = self.x_table, self.k_table, self.masked, self.bias, self.whole
+        forms = "".join(
+            c
+            for c, on in zip(
+                "xkmb", (self.x_table, self.k_table, self.masked, self.bias)
+            )
+            if on
+        )
+        return (
+            f"dot.pack.{self.dtype}.{self.word.name}.{self.lanes}.{self.layout}{self.panel}.{self.k_words}"
+            f".{spelled(self.x_stride)}x{spelled(self.k_stride)}{forms}"
+        )
+
+    def function(self, module: ir.Module) -> ir.Function:
+        """f(source or table, x_stride, k_stride, x_valid, k_valid, destination); k_valid counts elements."""
+        return e.internal_function(
+            module, self.name, [e.PTR, e.I64, e.I64, e.I64, e.I64, e.PTR], self._body
+        )
+
+    @property
+    def element_bytes(self) -> int:
+        return e.ELEMENT_BYTES[self.dtype]
+
+    @property
+    def element(self) -> ir.Type:
+        return {"f32": e.F32, "f64": e.F64, "f16": e.F16, "bf16": e.I16, "i8": e.I8}[
+            self.dtype
+        ]
+
+    def _body(self, b: ir.IRBuilder, args: list[ir.Argument]) -> None:
+        (
+            self.source,
+            x_stride,
+            k_stride,
+            self.x_valid,
+            self.k_valid,
+            self.destination,
+        ) = args
+        self.xs = x_stride if self.x_stride is None else e.i64(self.x_stride)
+        self.ks = k_stride if self.k_stride is None else e.i64(self.k_stride)
+        words = e.ceil_div(b, self.k_valid, self.word.per_word)
+        if self.whole:
+            words = e.multiply(b, e.ceil_div(b, words, self.lanes), e.i64(self.lanes))
+        along_x = self.x_stride == self.element_bytes and not self.x_table
+        along_k = self.k_stride == self.element_bytes and not self.k_table
+        if along_x and self.layout == "kx":
+            self._copy_along_x(b, words)
+        elif along_k and self.layout == "xk":
+            self._copy_along_k(b, words)
+        elif along_x or along_k:
+            self._transpose(b, words, along_k)
+        else:
+            self._one_by_one(b, words)
+
+    # Where things are.
+
+    def _at(self, b: ir.IRBuilder, x: ir.Value, k: ir.Value) -> ir.Value:
+        """Address of source element (x, k)."""
+        if self.x_table:
+            return e.offset(
+                b, e.load_pointer(b, self.source, x), e.multiply(b, k, self.ks)
+            )
+        if self.k_table:
+            return e.offset(
+                b, e.load_pointer(b, self.source, k), e.multiply(b, x, self.xs)
+            )
+        at = e.offset(b, self.source, e.multiply(b, k, self.ks))
+        return e.offset(b, at, e.multiply(b, x, self.xs))
+
+    def _to(self, b: ir.IRBuilder, x: ir.Value, word: ir.Value) -> ir.Value:
+        """Address of word `word` of column x in the destination."""
+        nbytes = self.word.nbytes
+        if self.layout == "xk":
+            at = e.offset(
+                b, self.destination, e.multiply(b, x, e.i64(self.k_words * nbytes))
+            )
+            return e.offset(b, at, e.multiply(b, word, e.i64(nbytes)))
+        shift = e.i64(self.panel.bit_length() - 1)
+        panel = b.lshr(x, shift)
+        within = b.and_(x, e.i64(self.panel - 1))
+        at = e.offset(
+            b, self.destination, b.mul(panel, e.i64(self.k_words * self.panel * nbytes))
+        )
+        at = e.offset(b, at, e.multiply(b, word, e.i64(self.panel * nbytes)))
+        return e.offset(b, at, e.multiply(b, within, e.i64(nbytes)))
+
+    # Vectors of words.
+
+    def _words_along_x(self, b: ir.IRBuilder, x: ir.Value, word: ir.Value) -> ir.Value:
+        """The words (x .. x + lanes, word), read with one vector load per element of a word."""
+        mask = (
+            e.prefix_mask(b, b.sub(self.x_valid, x), self.lanes)
+            if self.masked
+            else None
+        )
+        t = ir.VectorType(self.element, self.lanes)
+        parts = []
+        per_word = self.word.per_word
+        for i in range(per_word):
+            k = (
+                e.add(b, b.mul(word, e.i64(per_word)), e.i64(i))
+                if per_word > 1
+                else word
+            )
+            m = mask
+            if mask is not None and (i or self.whole):
+                inside = b.icmp_signed("<", k, self.k_valid)
+                k = b.select(inside, k, e.i64(0))
+                m = b.select(inside, mask, e.zero(mask.type))
+            parts.append(e.masked_load(b, t, self._at(b, x, k), m, self.element_bytes))
+        if per_word == 1:
+            return self._convert(b, parts[0])
+        wide = ir.VectorType(e.I32, self.lanes)
+        bits = 32 // per_word
+        value = b.zext(parts[0], wide)
+        for i, part in enumerate(parts[1:], 1):
+            value = b.or_(
+                value,
+                b.shl(b.zext(part, wide), ir.Constant(wide, [bits * i] * self.lanes)),
+            )
+        return self._biased(b, value)
+
+    def _words_along_k(
+        self,
+        b: ir.IRBuilder,
+        x: ir.Value,
+        word: ir.Value,
+        k_mask: ir.Value | None,
+        x_checked: bool,
+    ) -> ir.Value:
+        """The words (x, word .. word + lanes), read with one vector load."""
+        per_word = self.word.per_word
+        mask = k_mask
+        at = x
+        if mask is not None and not x_checked:
+            inside = b.icmp_signed("<", x, self.x_valid)
+            mask = b.select(inside, mask, e.zero(mask.type))
+            if self.x_table:  # entries behind the valid ones may not exist
+                at = b.select(inside, x, e.i64(0))
+        t = ir.VectorType(self.element, self.lanes * per_word)
+        value = e.masked_load(
+            b,
+            t,
+            self._at(b, at, e.multiply(b, word, e.i64(per_word))),
+            mask,
+            self.element_bytes,
+        )
+        if per_word == 1:
+            return self._convert(b, value)
+        return self._biased(b, b.bitcast(value, ir.VectorType(e.I32, self.lanes)))
+
+    def _convert(self, b: ir.IRBuilder, value: ir.Value) -> ir.Value:
+        if self.dtype == "bf16":
+            wide = ir.VectorType(e.I32, self.lanes)
+            high = b.shl(b.zext(value, wide), ir.Constant(wide, [16] * self.lanes))
+            return b.bitcast(high, ir.VectorType(e.F32, self.lanes))
+        if self.dtype == "f16":
+            return b.fpext(value, ir.VectorType(e.F32, self.lanes))
+        if self.dtype == "i8":
+            return b.sext(value, ir.VectorType(e.I32, self.lanes))
+        return value
+
+    def _biased(self, b: ir.IRBuilder, value: ir.Value) -> ir.Value:
+        if not self.bias:
+            return value
+        signs = -0x7F7F7F80  # 0x80 in every byte, as a signed number
+        return b.xor(value, ir.Constant(value.type, [signs] * self.lanes))
+
+    def _k_mask(self, b: ir.IRBuilder, word: ir.Value) -> ir.Value | None:
+        if not self.masked:
+            return None
+        rest = b.sub(self.k_valid, e.multiply(b, word, e.i64(self.word.per_word)))
+        return e.prefix_mask(b, rest, self.lanes * self.word.per_word)
+
+    # The four ways through the operand.
+
+    def _copy_along_x(self, b: ir.IRBuilder, words: ir.Value) -> None:
+        with e.count_loop(b, e.i64(0), words, 1, "pack.k") as word:
+            with e.count_loop(b, e.i64(0), self.x_valid, self.lanes, "pack.x") as x:
+                b.store(self._words_along_x(b, x, word), self._to(b, x, word), align=4)
+
+    def _copy_along_k(self, b: ir.IRBuilder, words: ir.Value) -> None:
+        rows = self.x_valid
+        if self.whole:
+            rows = e.multiply(b, e.ceil_div(b, rows, self.lanes), e.i64(self.lanes))
+        with e.count_loop(b, e.i64(0), rows, 1, "pack.x") as x:
+            with e.count_loop(b, e.i64(0), words, self.lanes, "pack.k") as word:
+                value = self._words_along_k(b, x, word, self._k_mask(b, word), not self.whole)
+                b.store(value, self._to(b, x, word), align=4)
+
+    def _transpose(self, b: ir.IRBuilder, words: ir.Value, along_k: bool) -> None:
+        """Blocks of lanes x lanes words through registers."""
+        with e.count_loop(b, e.i64(0), self.x_valid, self.lanes, "pack.x") as x:
+            with e.count_loop(b, e.i64(0), words, self.lanes, "pack.k") as word:
+                if along_k:
+                    mask = self._k_mask(b, word)
+                    block = [
+                        self._words_along_k(b, b.add(x, e.i64(i)), word, mask, False)
+                        for i in range(self.lanes)
+                    ]
+                else:
+                    block = [
+                        self._row_of_words(b, x, word, i, words)
+                        for i in range(self.lanes)
+                    ]
+                block = transpose_block(b, block)
+                first = self._to(b, x, word)
+                pitch = (self.panel if along_k else self.k_words) * self.word.nbytes
+                for i, value in enumerate(block):
+                    b.store(value, e.offset(b, first, i * pitch), align=4)
+
+    def _row_of_words(
+        self, b: ir.IRBuilder, x: ir.Value, word: ir.Value, i: int, words: ir.Value
+    ) -> ir.Value:
+        """The words (x .. x + lanes, word + i), zero behind the last word."""
+        at = b.add(word, e.i64(i))
+        if not self.masked:
+            return self._words_along_x(b, x, at)
+        inside = b.icmp_signed("<", at, words)
+        value = self._words_along_x(b, x, b.select(inside, at, word))
+        return b.select(inside, value, e.zero(value.type))
+
+    def _one_by_one(self, b: ir.IRBuilder, words: ir.Value) -> None:
+        """Nothing is contiguous: element by element."""
+        per_word = self.word.per_word
+        one = ir.VectorType(self.element, 1)
+        bits = ir.IntType(self.element_bytes * 8)
+        rounded = e.multiply(
+            b, e.ceil_div(b, self.x_valid, self.lanes), e.i64(self.lanes)
+        )
+        with e.count_loop(b, e.i64(0), words, 1, "pack.k") as word:
+            with e.count_loop(b, e.i64(0), rounded, 1, "pack.x") as x:
+                x_inside = b.icmp_signed("<", x, self.x_valid)
+                x_at = b.select(x_inside, x, e.i64(0))
+                value: ir.Value | None = None
+                for i in range(per_word):
+                    k = e.add(b, e.multiply(b, word, e.i64(per_word)), e.i64(i))
+                    inside = b.and_(x_inside, b.icmp_signed("<", k, self.k_valid))
+                    k_at = b.select(inside, k, e.i64(0))
+                    mask = e.splat(b, inside, 1)
+                    loaded = e.masked_load(
+                        b, one, self._at(b, x_at, k_at), mask, self.element_bytes
+                    )
+                    if per_word == 1:
+                        self_converted = self._convert_one(b, loaded)
+                        value = self_converted
+                        continue
+                    part = b.zext(b.bitcast(loaded, bits), e.I32)
+                    part = b.shl(part, ir.Constant(e.I32, 32 // per_word * i))
+                    value = part if value is None else b.or_(value, part)
+                if self.bias:
+                    value = b.xor(value, ir.Constant(e.I32, -0x7F7F7F80))
+                b.store(value, self._to(b, x, word), align=4)
+
+    def _convert_one(self, b: ir.IRBuilder, loaded: ir.Value) -> ir.Value:
+        scalar = b.extract_element(loaded, ir.Constant(e.I32, 0))
+        if self.dtype == "bf16":
+            return b.bitcast(
+                b.shl(b.zext(scalar, e.I32), ir.Constant(e.I32, 16)), e.F32
+            )
+        if self.dtype == "f16":
+            return b.fpext(scalar, e.F32)
+        if self.dtype == "i8":
+            return b.sext(scalar, e.I32)
+        return scalar
+
+
+def transpose_block(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """A square block in registers, transposed by exchanging halves, quarters, ... (Eklundh 1972)."""
+    n = len(rows)
+    rows = list(rows)
+    distance = n // 2
+    while distance:
+        low = [
+            lane if not lane & distance else n + lane - distance for lane in range(n)
+        ]
+        high = [
+            lane + distance if not lane & distance else n + lane for lane in range(n)
+        ]
+        for i in range(n):
+            if not i & distance:
+                x, y = rows[i], rows[i + distance]
+                rows[i], rows[i + distance] = (
+                    e.shuffle(b, x, y, low),
+                    e.shuffle(b, x, y, high),
+                )
+        distance //= 2
+    return rows

@@ -1,0 +1,340 @@
+"""Elementary functions as LLVM IR on f32 vectors or scalars: polynomials fitted for a relative error below 2^-24.
+
+The coefficients are Lawson-weighted least-squares fits on Chebyshev nodes of the intervals named at each function.
+f64 goes to libm lane by lane (lanes.py); both treat infinities, NaN and denormals as C does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+F32, I32, F64 = ir.FloatType(), ir.IntType(32), ir.DoubleType()
+
+
+class FloatMath:
+    """Builds functions of one f32 value (scalar or vector) at the builder's position."""
+
+    def __init__(
+        self,
+        builder: ir.IRBuilder,
+        like: Any,
+        intrinsic: Callable[..., Any],
+        avx512: bool,
+    ) -> None:
+        self.b = builder
+        self.type = like.type
+        self.lanes = like.type.count if isinstance(like.type, ir.VectorType) else 0
+        self.int_type = ir.VectorType(I32, self.lanes) if self.lanes else I32
+        self.intrinsic = intrinsic
+        self.avx512 = avx512
+
+    # small words --------------------------------------------------------------------------
+
+    def f(self, value: float) -> ir.Constant:
+        import struct
+
+        value = (
+            struct.unpack("<f", struct.pack("<f", value))[0]
+            if math.isfinite(value)
+            else value
+        )
+        one = ir.Constant(F32, value)
+        return ir.Constant(self.type, [one] * self.lanes) if self.lanes else one
+
+    def i(self, value: int) -> ir.Constant:
+        one = ir.Constant(I32, value)
+        return ir.Constant(self.int_type, [one] * self.lanes) if self.lanes else one
+
+    def fma(self, x: Any, y: Any, z: Any) -> Any:
+        return self.intrinsic(self.b, "llvm.fma", self.type, [x, y, z])
+
+    def poly(self, x: Any, coefficients: list[float]) -> Any:
+        """Horner, lowest degree first."""
+        result = self.f(coefficients[-1])
+        for c in reversed(coefficients[:-1]):
+            result = self.fma(result, x, self.f(c))
+        return result
+
+    def abs(self, x: Any) -> Any:
+        return self.intrinsic(self.b, "llvm.fabs", self.type, [x])
+
+    def copysign(self, x: Any, sign: Any) -> Any:
+        return self.intrinsic(self.b, "llvm.copysign", self.type, [x, sign])
+
+    def bits(self, x: Any) -> Any:
+        return self.b.bitcast(x, self.int_type)
+
+    def float(self, x: Any) -> Any:
+        return self.b.bitcast(x, self.type)
+
+    def select(self, condition: Any, x: Any, y: Any) -> Any:
+        return self.b.select(condition, x, y)
+
+    def less(self, x: Any, y: Any) -> Any:
+        return self.b.fcmp_ordered("<", x, y)
+
+    def clamp(self, x: Any, low: float, high: float) -> Any:
+        """NaN stays NaN."""
+        x = self.select(self.less(self.f(high), x), self.f(high), x)
+        return self.select(self.less(x, self.f(low)), self.f(low), x)
+
+    def round_split(self, t: Any) -> tuple[Any, Any]:
+        """Nearest integer of a small number as f32 and as i32, without a conversion that NaN would poison."""
+        magic = self.f(12582912.0)
+        shifted = self.b.fadd(t, magic)
+        integer = self.b.sub(self.bits(shifted), self.i(0x4B400000))
+        return self.b.fsub(shifted, magic), integer
+
+    def scale(self, p: Any, nf: Any, n: Any) -> Any:
+        """p * 2^n with gradual underflow and overflow to infinity."""
+        if self.avx512 and self.lanes in (4, 8, 16):
+            width = self.lanes * 32
+            mask_bits = max(8, self.lanes)
+            arguments = [
+                p,
+                nf,
+                p,
+                ir.Constant(ir.IntType(mask_bits), (1 << mask_bits) - 1),
+            ]
+            if width == 512:
+                arguments.append(ir.Constant(I32, 4))
+            return self.intrinsic(
+                self.b, f"!llvm.x86.avx512.mask.scalef.ps.{width}", self.type, arguments
+            )
+        half = self.b.ashr(n, self.i(1))
+        rest = self.b.sub(n, half)
+        for part in (half, rest):
+            factor = self.float(self.b.shl(self.b.add(part, self.i(127)), self.i(23)))
+            p = self.b.fmul(p, factor)
+        return p
+
+    # functions ----------------------------------------------------------------------------
+
+    def exp(self, x: Any) -> Any:
+        """exp = 2^n * exp(r), |r| <= ln2/2."""
+        x = self.clamp(x, -104.0, 89.0)
+        nf, n = self.round_split(self.b.fmul(x, self.f(1.4426950408889634)))
+        r = self.fma(nf, self.f(-0.693145751953125), x)
+        r = self.fma(nf, self.f(-1.4286068203094172e-06), r)
+        p = self.poly(
+            r, [0.5, 0.16666666, 0.041666295, 0.008333497, 0.0013944657, 0.00019790344]
+        )
+        p = self.fma(self.b.fmul(r, r), p, r)
+        return self.scale(self.b.fadd(p, self.f(1.0)), nf, n)
+
+    def exp2(self, x: Any) -> Any:
+        x = self.clamp(x, -151.0, 129.0)
+        nf, n = self.round_split(x)
+        r = self.b.fsub(x, nf)
+        p = self.poly(
+            r,
+            [
+                0.6931472,
+                0.2402265,
+                0.055504102,
+                0.009618038,
+                0.0013333935,
+                0.00015466756,
+                1.5196157e-05,
+            ],
+        )
+        return self.scale(self.fma(p, r, self.f(1.0)), nf, n)
+
+    def expm1(self, x: Any) -> Any:
+        """2^n * (exp(r) - 1) + (2^n - 1): no cancellation near zero."""
+        clamped = self.clamp(x, -30.0, 89.0)
+        nf, n = self.round_split(self.b.fmul(clamped, self.f(1.4426950408889634)))
+        r = self.fma(nf, self.f(-0.693145751953125), clamped)
+        r = self.fma(nf, self.f(-1.4286068203094172e-06), r)
+        p = self.poly(
+            r, [0.5, 0.16666666, 0.041666295, 0.008333497, 0.0013944657, 0.00019790344]
+        )
+        p = self.fma(self.b.fmul(r, r), p, r)
+        # 2^n overflows for n = 128 while the result may not: work with half of it.
+        half = self.float(self.b.shl(self.b.add(n, self.i(126)), self.i(23)))
+        result = self.fma(half, p, self.b.fsub(half, self.f(0.5)))
+        result = self.b.fadd(result, result)
+        return self.select(self.b.fcmp_ordered("==", x, self.f(0.0)), x, result)
+
+    def _log_parts(self, x: Any) -> tuple[Any, Any, Any]:
+        """x = 2^e * (1 + f): e as f32, f, and the tail f^3 * p(f) - f^2/2."""
+        tiny = self.less(x, self.f(1.17549435e-38))
+        scaled = self.select(tiny, self.b.fmul(x, self.f(8388608.0)), x)
+        bits = self.bits(scaled)
+        e = self.b.ashr(self.b.sub(bits, self.i(0x3F3504F3)), self.i(23))
+        m = self.float(self.b.sub(bits, self.b.shl(e, self.i(23))))
+        ef = self.b.sitofp(e, self.type)
+        ef = self.b.fsub(ef, self.select(tiny, self.f(23.0), self.f(0.0)))
+        f = self.b.fsub(m, self.f(1.0))
+        p = self.poly(
+            f,
+            [
+                0.33333313,
+                -0.2500001,
+                0.20002119,
+                -0.16667996,
+                0.14219552,
+                -0.12405589,
+                0.11888163,
+                -0.11675651,
+                0.067466386,
+            ],
+        )
+        square = self.b.fmul(f, f)
+        tail = self.fma(self.b.fmul(p, f), square, self.b.fmul(square, self.f(-0.5)))
+        return ef, f, tail
+
+    def _log_edges(self, x: Any, result: Any) -> Any:
+        result = self.select(self.b.fcmp_ordered("==", x, self.f(math.inf)), x, result)
+        result = self.select(
+            self.b.fcmp_unordered("<", x, self.f(0.0)), self.f(math.nan), result
+        )
+        return self.select(
+            self.b.fcmp_ordered("==", x, self.f(0.0)), self.f(-math.inf), result
+        )
+
+    def log(self, x: Any) -> Any:
+        e, f, tail = self._log_parts(x)
+        low = self.fma(e, self.f(1.4286068203094172e-06), tail)
+        result = self.fma(e, self.f(0.693145751953125), self.b.fadd(f, low))
+        return self._log_edges(x, result)
+
+    def log2(self, x: Any) -> Any:
+        e, f, tail = self._log_parts(x)
+        extra = self.f(0.4426950408889634)
+        result = self.fma(tail, extra, tail)
+        result = self.fma(f, extra, result)
+        result = self.b.fadd(self.b.fadd(result, f), e)
+        return self._log_edges(x, result)
+
+    def log1p(self, x: Any) -> Any:
+        """log(u) + (x - (u - 1)) / u with u = 1 + x; the quotient restores what rounding u lost."""
+        u = self.b.fadd(x, self.f(1.0))
+        lost = self.b.fdiv(self.b.fsub(x, self.b.fsub(u, self.f(1.0))), u)
+        result = self.b.fadd(self.log(u), lost)
+        exact = self.b.fcmp_ordered("==", u, self.f(1.0))
+        result = self.select(exact, x, result)
+        infinite = self.b.fcmp_ordered("==", self.abs(x), self.f(math.inf))
+        result = self.select(
+            infinite,
+            self.select(self.less(x, self.f(0.0)), self.f(math.nan), x),
+            result,
+        )
+        return self.select(
+            self.b.fcmp_ordered("==", x, self.f(-1.0)), self.f(-math.inf), result
+        )
+
+    def tanh(self, x: Any) -> Any:
+        """Odd polynomial below 0.625, 1 - 2 / (exp(2|x|) + 1) above."""
+        a = self.abs(x)
+        s = self.b.fmul(x, x)
+        p = self.poly(
+            s, [-0.3333328, 0.13331442, -0.053739715, 0.020639088, -0.0057049873]
+        )
+        small = self.fma(self.b.fmul(p, s), x, x)
+        e = self.exp(self.b.fadd(a, a))
+        large = self.b.fsub(
+            self.f(1.0), self.b.fdiv(self.f(2.0), self.b.fadd(e, self.f(1.0)))
+        )
+        return self.select(self.less(a, self.f(0.625)), small, self.copysign(large, x))
+
+    def erf(self, x: Any) -> Any:
+        """x + x p(x^2) below 0.93, 1 - exp(-t + t p(t)) up to 4, 1 beyond."""
+        a = self.abs(x)
+        s = self.b.fmul(x, x)
+        p = self.poly(
+            s,
+            [
+                0.12837917,
+                -0.37612632,
+                0.112836875,
+                -0.026858943,
+                0.005199908,
+                -0.0008130022,
+                8.3168066e-05,
+            ],
+        )
+        small = self.fma(p, x, x)
+        t = self.select(self.less(self.f(4.0), a), self.f(4.0), a)
+        q = self.poly(
+            t,
+            [
+                -0.12855175,
+                -0.6356253,
+                -0.10526269,
+                0.022674127,
+                -0.0029301501,
+                4.9584003e-05,
+                4.558174e-05,
+                -4.9382606e-06,
+            ],
+        )
+        large = self.b.fsub(self.f(1.0), self.exp(self.fma(q, t, self.b.fneg(t))))
+        return self.select(self.less(a, self.f(0.93)), small, self.copysign(large, x))
+
+    def _quadrant(self, x: Any) -> tuple[Any, Any]:
+        """x - n * pi/2 reduced in f64, as f32, and n mod 4 as i32."""
+        wide = ir.VectorType(F64, self.lanes) if self.lanes else F64
+
+        def d(value: float) -> ir.Constant:
+            one = ir.Constant(F64, value)
+            return ir.Constant(wide, [one] * self.lanes) if self.lanes else one
+
+        def call(name: str, *arguments: Any) -> Any:
+            return self.intrinsic(self.b, name, wide, list(arguments))
+
+        y = self.b.fpext(x, wide)
+        n = call("llvm.rint", self.b.fmul(y, d(0.6366197723675814)))
+        negative = self.b.fneg(n)
+        r = call("llvm.fma", negative, d(1.5707963267948966), y)
+        r = call("llvm.fma", negative, d(6.123233995736766e-17), r)
+        quarter = call("llvm.floor", self.b.fmul(n, d(0.25)))
+        q = call("llvm.fma", quarter, d(-4.0), n)
+        good = self.b.fcmp_ordered("<=", q, d(3.0))
+        q = self.b.select(good, q, d(0.0))
+        return self.b.fptrunc(r, self.type), self.b.fptosi(q, self.int_type)
+
+    def _sincos(self, x: Any, shift: int) -> Any:
+        r, q = self._quadrant(x)
+        if shift:
+            q = self.b.add(q, self.i(shift))
+        s = self.b.fmul(r, r)
+        p = self.poly(s, [-0.16666667, 0.008333329, -0.00019839303, 2.718026e-06])
+        sine = self.fma(self.b.fmul(p, s), r, r)
+        p = self.poly(s, [0.041666668, -0.0013888883, 2.4799449e-05, -2.720485e-07])
+        cosine = self.fma(self.b.fmul(p, s), s, self.fma(s, self.f(-0.5), self.f(1.0)))
+        odd = self.b.icmp_signed("!=", self.b.and_(q, self.i(1)), self.i(0))
+        result = self.bits(self.select(odd, cosine, sine))
+        sign = self.b.shl(self.b.and_(q, self.i(2)), self.i(30))
+        return self.float(self.b.xor(result, sign))
+
+    def sin(self, x: Any) -> Any:
+        result = self._sincos(x, 0)
+        return self.select(self.b.fcmp_ordered("==", x, self.f(0.0)), x, result)
+
+    def cos(self, x: Any) -> Any:
+        return self._sincos(x, 1)
+
+    def rsqrt(self, x: Any) -> Any:
+        return self.b.fdiv(
+            self.f(1.0), self.intrinsic(self.b, "llvm.sqrt", self.type, [x])
+        )
+
+
+FUNCTIONS = (
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log2",
+    "log1p",
+    "tanh",
+    "erf",
+    "sin",
+    "cos",
+    "rsqrt",
+)

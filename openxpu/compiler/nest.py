@@ -1,0 +1,1292 @@
+"""Loop nests: the code of one NestStep as LLVM IR, with vectors of lanes along one dimension.
+
+A coordinate belongs to a level: level 0 is the code before the nest, level k the body of the k-th loop. A value is
+computed at the deepest level among its coordinates, so what a row shares is computed once a row. The lane loop runs
+unmasked, several vectors at a time, as far as every prefix mask (`offs < n`) holds, then masked, vector by vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llvmlite import ir
+
+from openxpu.compiler.affine import DimMap, Form, Poly, identity, operand_dims
+from openxpu.compiler.lanes import (
+    I1,
+    I8,
+    I32,
+    I64,
+    Lanes,
+    lanes_of,
+    memory_type,
+    register_type,
+)
+from openxpu.compiler.schedule import (
+    SHAPE_OPS,
+    NestStep,
+    Reached,
+    Slot,
+    is_stored,
+    operation_cost,
+)
+from openxpu.compiler.tile_ir import CompileError, Op, Value
+
+if TYPE_CHECKING:
+    from openxpu.compiler.program import Program
+
+
+@dataclass(eq=False)
+class Coord:
+    """An index along one dimension of the nest: value + offset, and + [0, 1, 2, ...] when it is the lane."""
+
+    value: Any  # i64, None for 0
+    level: int = 0
+    dim: int = -1
+    lane: bool = False
+    offset: int = 0
+
+
+ZERO = Coord(None)
+Coords = tuple[Coord, ...]
+Assumed = frozenset[tuple[Value, DimMap]]
+NOTHING: Assumed = frozenset()
+
+
+@dataclass(eq=False)
+class Level:
+    b: ir.IRBuilder  # where code goes now
+    hoist: ir.IRBuilder  # where values shared by inner levels go
+    memo: dict[Any, Any] = field(default_factory=dict)
+    assumed: Assumed = NOTHING
+    opened: bool = False
+
+
+def emit_loop(
+    b: ir.IRBuilder,
+    start: Any,
+    stop: Any,
+    step: int,
+    carried: list[Any],
+    body: Callable[[ir.IRBuilder, Any, list[Any]], list[Any]],
+) -> list[Any]:
+    """for (i = start; i < stop; i += step) carried = body(i, carried). Leaves b behind the loop."""
+    before = b.block
+    function = b.function
+    head = function.append_basic_block("head")
+    inside = function.append_basic_block("body")
+    after = function.append_basic_block("after")
+    b.branch(head)
+    b.position_at_end(head)
+    index = b.phi(I64)
+    index.add_incoming(start, before)
+    phis = []
+    for value in carried:
+        phi = b.phi(value.type)
+        phi.add_incoming(value, before)
+        phis.append(phi)
+    b.cbranch(b.icmp_signed("<", index, stop), inside, after)
+    b.position_at_end(inside)
+    results = body(b, index, list(phis))
+    end = b.block
+    index.add_incoming(b.add(index, ir.Constant(I64, step), flags=("nsw",)), end)
+    for phi, value in zip(phis, results, strict=True):
+        phi.add_incoming(value, end)
+    b.branch(head)
+    b.position_at_end(after)
+    return list(phis)
+
+
+def c64(value: int) -> ir.Constant:
+    return ir.Constant(I64, value)
+
+
+class Nest:
+    def __init__(self, program: Program, step: NestStep, reached: Reached) -> None:
+        self.program = program
+        self.lanes: Lanes = program.lanes
+        self.analysis = program.schedule.analysis
+        self.step = step
+        self.reached = reached
+        self.shape = step.shape
+        self.here = identity(len(step.shape), step.shape)
+        self.levels = [Level(program.b, program.b)]
+        self.fresh = {k.value for k in step.keeps if k.value not in program.ready}
+        self.polys: dict[Poly, Any] = {}
+        self.copies: list[Op] = []  # reductions along a dimension of one element
+        self.width, self.unroll = self.choose_width()
+
+    # --- shape of the vectors -----------------------------------------------------------------
+
+    def choose_width(self) -> tuple[int, int]:
+        if (
+            any(op.name.startswith("tt.atomic") for op in self.step.roots)
+            or self.step.shape == ()
+        ):
+            return 0, 1
+        size = self.shape[self.step.lane]
+        if size == 1:
+            return 0, 1
+        sizes, work = [], 0
+        for value in self.reached:
+            if value.op is None or is_stored(value) or not value.type.is_tile:
+                sizes.append(value.type.bytes)
+                continue
+            work += operation_cost(value.op)
+            if value.op.name in ("tt.load", "tt.gather"):
+                sizes.append(value.type.bytes)
+            elif value.type.is_float:
+                sizes.append(4 if value.type.bits == 16 else value.type.bytes)
+            elif value.type.is_int and value.type.bits > 1 and not self.is_index(value):
+                sizes.append(value.type.bytes)
+        for op in self.step.roots:
+            if op.name == "tt.store":
+                sizes.append(op.operands[1].type.bytes)
+        widest = max(sizes, default=4)
+        if widest == 8 and min(sizes) < 8:
+            widest = 4
+        if widest == 2:
+            widest = (
+                2
+                if not any(
+                    v.type.is_float
+                    and v.op is not None
+                    and v.op.name.startswith(("arith.", "math."))
+                    for v in self.reached
+                )
+                else 4
+            )
+        width = min(size, self.lanes.target.vector_bytes // max(1, widest))
+        unroll = 4 if work < 24 else 2 if work < 90 else 1
+        if widest == 8:
+            unroll = min(unroll, 4)
+        return width, max(1, min(unroll, size // width))
+
+    def is_index(self, value: Value) -> bool:
+        return value.type.dtype in ("i32", "i64") and self.analysis.form(value).affine
+
+    # --- entry --------------------------------------------------------------------------------
+
+    def emit(self) -> None:
+        """Emit the whole nest at the program's position and leave the program behind it."""
+        step = self.step
+        if not step.shape or all(d == 1 for d in step.shape):
+            self.innermost(self.coords({}), NOTHING)
+            for op in step.reduces:
+                self.finish_reduce(
+                    op, [self.eval(o, self.coords({})) for o in op.operands], {}
+                )
+            return
+        reduces = step.reduces
+        axis = reduces[0].attrs["axis"] if reduces else -1
+        if reduces and self.shape[axis] == 1:
+            self.copies, reduces = reduces, []
+        lane = step.lane
+        outer = [
+            d
+            for d in range(len(self.shape))
+            if self.shape[d] > 1 and d not in (lane, axis)
+        ]
+        self.conjuncts = self.find_conjuncts()
+        if reduces and axis != lane and self.shape[axis] > 1:
+            self.outer_loops(
+                outer, {}, lambda chosen: self.lane_then_axis(chosen, axis)
+            )
+        else:
+            self.outer_loops(outer, {}, self.lane_loop)
+        self.program.b = self.levels[0].b
+
+    def find_conjuncts(self) -> list[tuple[Value, DimMap]]:
+        """The comparisons that mask the loads and stores of the nest, with nest dimensions."""
+        found: dict[tuple[Value, DimMap], None] = {}
+        for value, where in self.reached.items():
+            if (
+                value.op is not None
+                and value.op.name == "tt.load"
+                and len(value.op.operands) > 1
+            ):
+                if self.is_ready(value):
+                    continue
+                for dims in where:
+                    if -1 not in dims:
+                        for c in self.analysis.conjuncts(value.op.operands[1], dims):
+                            found[c] = None
+        for op in self.step.roots:
+            if op.name == "tt.store" and len(op.operands) > 2:
+                for c in self.analysis.conjuncts(op.operands[2], self.here):
+                    found[c] = None
+        return list(found)
+
+    def is_ready(self, value: Value) -> bool:
+        """Does the value lie in scratch already?"""
+        return value in self.program.ready and value not in self.fresh
+
+    # --- loops --------------------------------------------------------------------------------
+
+    def coords(self, chosen: dict[int, Coord]) -> Coords:
+        return tuple(chosen.get(d, ZERO) for d in range(len(self.shape)))
+
+    def outer_loops(
+        self,
+        dims: list[int],
+        chosen: dict[int, Coord],
+        inner: Callable[[dict[int, Coord]], None],
+    ) -> None:
+        if not dims:
+            inner(chosen)
+            return
+        d = dims[0]
+        level = self.levels[-1]
+        stop = self.store_limit(d, chosen)
+
+        def body(b: ir.IRBuilder, index: Any, _: list[Any]) -> list[Any]:
+            depth = self.push(b)
+            self.outer_loops(dims[1:], {**chosen, d: Coord(index, depth, d)}, inner)
+            self.pop()
+            return []
+
+        self.open(level)
+        emit_loop(level.b, c64(0), stop, 1, [], body)
+
+    def open(self, level: Level) -> None:
+        """Fix where the level's shared values go: before the branch into the loop that follows."""
+        if level.opened:
+            return
+        level.opened = True
+        block = level.b.block
+        entry = level.b.function.append_basic_block("enter")
+        branch = level.b.branch(entry)
+        hoist = ir.IRBuilder(block)
+        hoist.position_before(branch)
+        level.hoist = hoist
+        level.b.position_at_end(entry)
+
+    def push(self, b: ir.IRBuilder, assumed: Assumed = NOTHING) -> int:
+        inherited = self.levels[-1].assumed | assumed
+        self.levels.append(Level(b, b, {}, inherited))
+        return len(self.levels) - 1
+
+    def pop(self) -> None:
+        self.levels.pop()
+
+    def prefix(self, conjunct: tuple[Value, DimMap], d: int) -> tuple[Form, int] | None:
+        """A mask that holds for i_d below a bound: (form of the rest, k) with i_d < rest / k."""
+        value, dims = conjunct
+        form = self.analysis.difference(value)
+        if form is None:
+            return None
+        k = 0
+        for own, to in enumerate(dims):
+            if to == d:
+                number = form.coefs[own].int
+                if number is None:
+                    return None
+                k += number
+        if k >= 0:
+            return None
+        for term in form.terms:
+            if any(own is not None and dims[own] == d for own in term.dims):
+                return None
+        return form, -k
+
+    def bound(
+        self, conjunct: tuple[Value, DimMap], d: int, chosen: dict[int, Coord]
+    ) -> Any | None:
+        """How many indices along d satisfy the mask, as i64 (not clamped); None if it is not a prefix there."""
+        found = self.prefix(conjunct, d)
+        if found is None:
+            return None
+        form, k = found
+        dims = conjunct[1]
+        for own, to in enumerate(dims):
+            if to is not None and to != d and to not in chosen and form.depends(own):
+                return None
+        level = self.levels[-1]
+        coords = tuple(
+            ZERO if to is None or to == d else chosen.get(to, ZERO) for to in dims
+        )
+        total = self.offset_value(form, coords, skip=tuple(to == d for to in dims))
+        if k > 1:
+            total = level.hoist.sdiv(level.hoist.add(total, c64(k - 1)), c64(k))
+        return total
+
+    def clamp(self, b: ir.IRBuilder, value: Any, high: int) -> Any:
+        if isinstance(value, ir.Constant):
+            return c64(max(0, min(high, int(value.constant))))
+        value = self.lanes.intrinsic(b, "llvm.smin", I64, [value, c64(high)])
+        return self.lanes.intrinsic(b, "llvm.smax", I64, [value, c64(0)])
+
+    def store_limit(self, d: int, chosen: dict[int, Coord]) -> Any:
+        """Where a loop of a nest that only stores may stop: all stores are masked off beyond."""
+        size = self.shape[d]
+        step = self.step
+        if (
+            step.keeps
+            or not step.roots
+            or any(op.name != "tt.store" or len(op.operands) < 3 for op in step.roots)
+        ):
+            return c64(size)
+        b = self.levels[-1].hoist
+        limit = None
+        for op in step.roots:
+            own = None
+            for c in self.analysis.conjuncts(op.operands[2], self.here):
+                bound = self.bound(c, d, chosen)
+                if bound is not None:
+                    own = (
+                        bound
+                        if own is None
+                        else self.lanes.intrinsic(b, "llvm.smin", I64, [own, bound])
+                    )
+            if own is None:
+                return c64(size)
+            limit = (
+                own
+                if limit is None
+                else self.lanes.intrinsic(b, "llvm.smax", I64, [limit, own])
+            )
+        return self.clamp(b, limit, size)
+
+    def lane_loop(self, chosen: dict[int, Coord]) -> None:
+        """The innermost loop along the lanes, with reductions along it if there are any."""
+        step, level, d = self.step, self.levels[-1], self.step.lane
+        width, unroll, size = max(1, self.width), self.unroll, self.shape[d]
+        self.open(level)
+        b = level.b
+        limit = self.store_limit(d, chosen)
+        bounds, assumed, scalars = [], [], []
+        for c in self.conjuncts:
+            if d not in c[1]:
+                scalars.append(c)
+                continue
+            bound = self.bound(c, d, chosen)
+            if bound is not None:
+                bounds.append(bound)
+                assumed.append(c)
+        for c in scalars:
+            coords = tuple(ZERO if to is None else chosen.get(to, ZERO) for to in c[1])
+            held = self.eval(c[0], coords)
+            if isinstance(held, ir.Constant) and held.constant == 1:
+                continue
+            bounds.append(level.hoist.select(held, c64(size), c64(0)))
+            assumed.append(c)
+        fast: Any = c64(size)
+        for bound in bounds:
+            fast = self.lanes.intrinsic(level.hoist, "llvm.smin", I64, [fast, bound])
+        if bounds:
+            fast = self.clamp(level.hoist, fast, size)
+        reduces = [] if self.copies else step.reduces
+        carried = self.start_accumulators(chosen, reduces, unroll)
+        begin = 0
+        if reduces and carried is None:
+            # No neutral element is known: the first vectors start the accumulators.
+            begin = width * unroll
+            carried = self.first_accumulators(chosen, reduces)
+        whole = width * unroll
+        fast_stop = (
+            fast if isinstance(fast, ir.Constant) else level.b.and_(fast, c64(-whole))
+        )
+        if isinstance(fast, ir.Constant):
+            fast_stop = c64(int(fast.constant) // whole * whole)
+
+        def make_body(
+            count: int, known: Assumed
+        ) -> Callable[[ir.IRBuilder, Any, list[Any]], list[Any]]:
+            def body(b: ir.IRBuilder, index: Any, accumulators: list[Any]) -> list[Any]:
+                depth = self.push(b, known)
+                rows = [
+                    {**chosen, d: Coord(index, depth, d, self.width > 0, u * width)}
+                    for u in range(count)
+                ]
+                self.innermost_many([self.coords(r) for r in rows])
+                result = self.accumulate(reduces, rows, accumulators, unroll)
+                self.pop()
+                return result
+
+            return body
+
+        carried = carried or []
+        final = emit_loop(
+            b,
+            c64(begin),
+            fast_stop,
+            whole,
+            carried,
+            make_body(unroll, frozenset(assumed)),
+        )
+        if bounds or size % whole:
+            start: Any = fast_stop
+            if begin:
+                start = self.lanes.intrinsic(
+                    b, "llvm.smax", I64, [fast_stop, c64(begin)]
+                )
+            final = emit_loop(b, start, limit, width, final, make_body(1, NOTHING))
+        if reduces:
+            self.finish_accumulators(chosen, reduces, final, unroll)
+
+    def lane_then_axis(self, chosen: dict[int, Coord], axis: int) -> None:
+        """Reductions across lanes' rows: chunks of lanes outside, the reduced axis inside."""
+        level, d = self.levels[-1], self.step.lane
+        width, unroll, size = max(1, self.width), self.unroll, self.shape[d]
+        self.open(level)
+        reduces = self.step.reduces
+        bounds, assumed = [], []
+        for c in self.conjuncts:
+            if d in c[1] and axis not in c[1]:
+                bound = self.bound(c, d, chosen)
+                if bound is not None:
+                    bounds.append(bound)
+                    assumed.append(c)
+        fast: Any = c64(size)
+        for bound in bounds:
+            fast = self.lanes.intrinsic(level.hoist, "llvm.smin", I64, [fast, bound])
+        fast = self.clamp(level.hoist, fast, size)
+        whole = width * unroll
+        fast_stop = (
+            c64(int(fast.constant) // whole * whole)
+            if isinstance(fast, ir.Constant)
+            else level.b.and_(fast, c64(-whole))
+        )
+
+        def chunk(
+            count: int, known: Assumed
+        ) -> Callable[[ir.IRBuilder, Any, list[Any]], list[Any]]:
+            def body(b: ir.IRBuilder, index: Any, _: list[Any]) -> list[Any]:
+                depth = self.push(b, known)
+                rows = [
+                    {**chosen, d: Coord(index, depth, d, self.width > 0, u * width)}
+                    for u in range(count)
+                ]
+                self.axis_loop(rows, axis, reduces)
+                self.pop()
+                return []
+
+            return body
+
+        emit_loop(
+            level.b, c64(0), fast_stop, whole, [], chunk(unroll, frozenset(assumed))
+        )
+        if bounds or size % whole:
+            emit_loop(level.b, fast_stop, c64(size), width, [], chunk(1, NOTHING))
+
+    def axis_loop(
+        self, rows: list[dict[int, Coord]], axis: int, reduces: list[Op]
+    ) -> None:
+        level = self.levels[-1]
+        self.open(level)
+        b = level.b
+        size = self.shape[axis]
+        chosen = rows[0]
+        bounds, assumed = [], []
+        for c in self.conjuncts:
+            if axis in c[1] and self.step.lane not in c[1]:
+                bound = self.bound(c, axis, chosen)
+                if bound is not None:
+                    bounds.append(bound)
+                    assumed.append(c)
+        fast: Any = c64(size)
+        for bound in bounds:
+            fast = self.lanes.intrinsic(level.hoist, "llvm.smin", I64, [fast, bound])
+        if bounds:
+            fast = self.clamp(level.hoist, fast, size)
+        accumulators = []
+        neutral = all(self.neutral(op) is not None for op in reduces)
+        begin = 0
+        if neutral:
+            for op in reduces:
+                for _ in rows:
+                    accumulators.extend(self.neutral_registers(op))
+        else:
+            begin = 1
+            depth = self.push(b)
+            coords = [
+                self.coords({**r, axis: Coord(c64(0), depth, axis)}) for r in rows
+            ]
+            self.innermost_many(coords)
+            for op in reduces:
+                for c in coords:
+                    accumulators.extend(self.operands(op, c))
+            self.pop()
+
+        def make_body(
+            known: Assumed,
+        ) -> Callable[[ir.IRBuilder, Any, list[Any]], list[Any]]:
+            def body(b: ir.IRBuilder, index: Any, carried: list[Any]) -> list[Any]:
+                depth = self.push(b, known)
+                coords = [
+                    self.coords({**r, axis: Coord(index, depth, axis)}) for r in rows
+                ]
+                self.innermost_many(coords)
+                out, at = [], 0
+                for op in reduces:
+                    n = len(op.operands)
+                    for c in coords:
+                        values = self.operands(op, c)
+                        out.extend(
+                            self.combine(
+                                self.levels[-1].b, op, carried[at : at + n], values
+                            )
+                        )
+                        at += n
+                self.pop()
+                return out
+
+            return body
+
+        final = emit_loop(
+            b, c64(begin), fast, 1, accumulators, make_body(frozenset(assumed))
+        )
+        if bounds:
+            start = (
+                self.lanes.intrinsic(b, "llvm.smax", I64, [fast, c64(begin)])
+                if begin
+                else fast
+            )
+            final = emit_loop(b, start, c64(size), 1, final, make_body(NOTHING))
+        at = 0
+        for op in reduces:
+            n = len(op.operands)
+            for row in rows:
+                self.finish_reduce(op, final[at : at + n], row)
+                at += n
+
+    # --- reductions ---------------------------------------------------------------------------
+
+    def operands(self, op: Op, coords: Coords) -> list[Any]:
+        b = self.levels[-1].b
+        return [
+            self.lanes.splat(b, self.eval(o, coords), self.width) for o in op.operands
+        ]
+
+    def neutral(self, op: Op) -> list[Any] | None:
+        """The neutral element of a reduction that combines with a single known operation."""
+        block = op.regions[0].block
+        if len(block.ops) != 2 or len(op.operands) != 1:
+            return None
+        inner = block.ops[0]
+        if set(inner.operands) != set(block.args):
+            return None
+        dtype = op.operands[0].type.dtype
+        bits = op.operands[0].type.bits
+        least, most = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+        table: dict[str, Any] = {
+            "arith.addf": 0.0,
+            "arith.addi": 0,
+            "arith.mulf": 1.0,
+            "arith.muli": 1,
+            "arith.maxnumf": float("nan"),
+            "arith.minnumf": float("nan"),
+            "arith.maximumf": float("-inf"),
+            "arith.minimumf": float("inf"),
+            "arith.maxsi": least,
+            "arith.minsi": most,
+            "arith.maxui": 0,
+            "arith.minui": -1,
+            "arith.andi": -1,
+            "arith.ori": 0,
+            "arith.xori": 0,
+        }
+        if inner.name not in table:
+            return None
+        del dtype
+        return [table[inner.name]]
+
+    def neutral_registers(self, op: Op) -> list[Any]:
+        values = self.neutral(op)
+        assert values is not None
+        return [
+            self.lanes.constant(o.type.dtype, v, self.width)
+            for o, v in zip(op.operands, values, strict=True)
+        ]
+
+    def combine(
+        self, b: ir.IRBuilder, op: Op, left: list[Any], right: list[Any]
+    ) -> list[Any]:
+        """One application of the combine region to registers."""
+        block = op.regions[0].block
+        values = dict(zip(block.args, left + right, strict=True))
+        for inner in block.ops[:-1]:
+            if inner.name == "arith.constant":
+                values[inner.result] = self.lanes.constant(
+                    inner.result.type.dtype, inner.attrs["value"]
+                )
+                continue
+            if inner.name == "tt.assert":
+                continue
+            args = [
+                values[o] if o in values else self.program.scalar(o)
+                for o in inner.operands
+            ]
+            values[inner.result] = self.lanes.apply(b, inner, args)
+        width = lanes_of(left[0])
+        return [
+            self.lanes.splat(
+                b, values[o] if o in values else self.program.scalar(o), width
+            )
+            for o in block.terminator.operands
+        ]
+
+    def start_accumulators(
+        self, chosen: dict[int, Coord], reduces: list[Op], unroll: int
+    ) -> list[Any] | None:
+        if any(self.neutral(op) is None for op in reduces):
+            return None
+        out = []
+        for op in reduces:
+            for _ in range(unroll):
+                out.extend(self.neutral_registers(op))
+        return out
+
+    def first_accumulators(
+        self, chosen: dict[int, Coord], reduces: list[Op]
+    ) -> list[Any]:
+        d, width = self.step.lane, max(1, self.width)
+        depth = self.push(self.levels[-1].b)
+        rows = [
+            {**chosen, d: Coord(c64(0), depth, d, self.width > 0, u * width)}
+            for u in range(self.unroll)
+        ]
+        self.innermost_many([self.coords(r) for r in rows])
+        out = []
+        for op in reduces:
+            for row in rows:
+                out.extend(self.operands(op, self.coords(row)))
+        level = self.levels[-1]
+        self.pop()
+        self.levels[-1].b = level.b
+        return out
+
+    def accumulate(
+        self,
+        reduces: list[Op],
+        rows: list[dict[int, Coord]],
+        carried: list[Any],
+        unroll: int,
+    ) -> list[Any]:
+        out = list(carried)
+        b = self.levels[-1].b
+        at = 0
+        for op in reduces:
+            n = len(op.operands)
+            for u, row in enumerate(rows):
+                values = self.operands(op, self.coords(row))
+                place = at + u * n
+                out[place : place + n] = self.combine(
+                    b, op, out[place : place + n], values
+                )
+            at += n * unroll
+        return out
+
+    def finish_accumulators(
+        self, chosen: dict[int, Coord], reduces: list[Op], final: list[Any], unroll: int
+    ) -> None:
+        b = self.levels[-1].b
+        at = 0
+        for op in reduces:
+            n = len(op.operands)
+            parts = [final[at + u * n : at + (u + 1) * n] for u in range(unroll)]
+            at += n * unroll
+            while len(parts) > 1:
+                parts = [
+                    self.combine(b, op, parts[i], parts[i + 1])
+                    for i in range(0, len(parts), 2)
+                ]
+            values = parts[0]
+            width = lanes_of(values[0])
+            while width > 1:
+                half = width // 2
+                low = ir.Constant(
+                    ir.VectorType(I32, half), [ir.Constant(I32, i) for i in range(half)]
+                )
+                high = ir.Constant(
+                    ir.VectorType(I32, half),
+                    [ir.Constant(I32, half + i) for i in range(half)],
+                )
+                lows = [b.shuffle_vector(v, v, low) for v in values]
+                highs = [b.shuffle_vector(v, v, high) for v in values]
+                values = self.combine(b, op, lows, highs)
+                width = half
+            if lanes_of(values[0]):
+                values = [b.extract_element(v, ir.Constant(I32, 0)) for v in values]
+            self.finish_reduce(op, values, chosen)
+
+    def finish_reduce(
+        self, op: Op, values: list[Any], chosen: dict[int, Coord]
+    ) -> None:
+        axis = op.attrs["axis"]
+        for result, value in zip(op.results, values, strict=True):
+            if not result.type.is_tile:
+                self.program.scalars[result] = value
+                continue
+            coords = tuple(
+                chosen.get(d, ZERO) for d in range(len(self.shape)) if d != axis
+            )
+            self.store_slot(self.program.schedule.slots[result], coords, value)
+
+    # --- the innermost body ---------------------------------------------------------------------
+
+    def innermost(self, coords: Coords, known: Assumed) -> None:
+        self.innermost_many([coords])
+
+    def innermost_many(self, many: list[Coords]) -> None:
+        """Compute the roots at every position, then write: a store never precedes a load of the same step."""
+        writes: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        for coords in many:
+            for op in self.copies:
+                short = tuple(c for d, c in enumerate(coords) if d != op.attrs["axis"])
+                for result, operand in zip(op.results, op.operands, strict=True):
+                    slot = self.program.schedule.slots[result]
+                    writes.append((self.store_slot, (slot, short, self.eval(operand, coords))))
+            for keep in self.step.keeps:
+                value = self.eval(keep.value, coords)
+                writes.append((self.store_slot, (keep.slot, coords, value)))
+            for op in self.step.roots:
+                if op.name == "tt.store":
+                    value = self.eval(op.operands[1], coords)
+                    mask = (
+                        self.mask(op.operands[2], coords)
+                        if len(op.operands) > 2
+                        else None
+                    )
+                    writes.append((self.store, (op, coords, value, mask)))
+                elif op.name in ("tt.atomic_rmw", "tt.atomic_cas"):
+                    writes.append((self.atomic, (op, coords)))
+                elif op.name == "tt.assert":
+                    writes.append((self.check, (op, coords)))
+        for function, arguments in writes:
+            function(*arguments)
+
+    def check(self, op: Op, coords: Coords) -> None:
+        b = self.levels[-1].b
+        held = self.eval(op.operands[0], coords)
+        if lanes_of(held):
+            held = self.lanes.intrinsic(
+                b, f"!llvm.vector.reduce.and.v{lanes_of(held)}i1", I1, [held]
+            )
+        self.program.fail_unless(b, held, op)
+
+    # --- evaluation -----------------------------------------------------------------------------
+
+    def eval(self, value: Value, coords: Coords) -> Any:
+        """The value at these coordinates: a scalar if it does not vary along the lanes, else a vector."""
+        if not value.type.is_tile:
+            return self.program.scalar(value)
+        shape = value.type.shape or ()
+        coords = tuple(ZERO if shape[i] == 1 else c for i, c in enumerate(coords))
+        op = value.op
+        if op is not None and op.name == "arith.constant":
+            return self.lanes.constant(value.type.dtype, op.attrs["value"])
+        if op is not None and op.name == "tt.splat":
+            return self.program.scalar(op.operands[0])
+        depth = max((c.level for c in coords), default=0)
+        level = self.levels[depth]
+        if value.type.dtype == "i1" and level.assumed:
+            dims = tuple(None if c is ZERO else c.dim for c in coords)
+            if (value, dims) in level.assumed:
+                return self.lanes.constant("i1", 1)
+        key = (value, coords)
+        found = level.memo.get(key)
+        if found is None:
+            found = level.memo[key] = self.compute(value, coords, level)
+        return found
+
+    def compute(self, value: Value, coords: Coords, level: Level) -> Any:
+        op = value.op
+        if (
+            is_stored(value) or value in self.program.ready
+        ) and value not in self.fresh:
+            return self.load_slot(
+                self.program.schedule.slots[value], value.type.dtype, coords, level
+            )
+        if op is None or is_stored(value):
+            # a carried value that this very nest rewrites: read the old one
+            return self.load_slot(
+                self.program.schedule.slots[value], value.type.dtype, coords, level
+            )
+        name = op.name
+        b = level.hoist
+        if name == "tt.load":
+            return self.load(op, coords, level)
+        if name == "tt.make_range":
+            return self.range(op, coords[0], b)
+        if name in SHAPE_OPS:
+            where = operand_dims(value)
+            source = op.operands[0]
+            if where is None:
+                slot = self.program.schedule.slots[source]
+                view = Slot(value.type.shape or (), slot.dtype, slot.offset)
+                return self.load_slot(view, source.type.dtype, coords, level)
+            return self.eval(
+                source, tuple(ZERO if to is None else coords[to] for to in where)
+            )
+        if name == "tt.gather":
+            return self.gather_slot(op, coords, level)
+        if name == "tt.split":
+            slot = self.program.schedule.slots[op.operands[0]]
+            last = Coord(c64(value.index), 0)
+            return self.load_slot(slot, value.type.dtype, (*coords, last), level)
+        return self.lanes.apply(b, op, [self.eval(o, coords) for o in op.operands])
+
+    def range(self, op: Op, coord: Coord, b: ir.IRBuilder) -> Any:
+        start = op.attrs["start"] + coord.offset
+        if coord.value is None:
+            return ir.Constant(I32, start)
+        base = b.trunc(coord.value, I32)
+        if not coord.lane:
+            return b.add(base, ir.Constant(I32, start)) if start else base
+        return b.add(
+            self.lanes.splat(b, base, self.width), Lanes.iota(I32, self.width, start)
+        )
+
+    # --- addresses ------------------------------------------------------------------------------
+
+    def lower(self, poly: Poly) -> Any:
+        """A polynomial as an i64 at level 0."""
+        known = poly.int
+        if known is not None:
+            return c64(known)
+        found = self.polys.get(poly)
+        if found is not None:
+            return found
+        b = self.levels[0].hoist
+        total: Any = None
+        for monomial, coefficient in poly.terms.items():
+            product: Any = None
+            for factor in monomial:
+                x = self.lanes.resize(b, self.program.scalar(factor), "i64")
+                product = x if product is None else b.mul(product, x)
+            if product is None:
+                product = c64(coefficient)
+            elif coefficient != 1:
+                product = b.mul(product, c64(coefficient))
+            total = product if total is None else b.add(total, product)
+        self.polys[poly] = total
+        return total
+
+    def offset_parts(
+        self, form: Form, coords: Coords, skip: tuple[bool, ...]
+    ) -> dict[int, list[tuple[Any, Poly]]]:
+        """Addends of a form by level: (i64 index or lanes' term, coefficient); level -1: what varies along the lanes."""
+        parts: dict[int, list[tuple[Any, Poly]]] = {}
+        for own, coefficient in enumerate(form.coefs):
+            c = coords[own]
+            if c is ZERO or coefficient.int == 0 or skip[own]:
+                continue
+            parts.setdefault(c.level, []).append((c, coefficient))
+        for term in form.terms:
+            inner = tuple(ZERO if d is None else coords[d] for d in term.dims)
+            depth = max((c.level for c in inner), default=0)
+            value = self.eval(term.value, inner)
+            parts.setdefault(-1 if lanes_of(value) else depth, []).append(
+                (value, term.coef)
+            )
+        return parts
+
+    def times(self, b: ir.IRBuilder, value: Any, coefficient: Poly) -> Any:
+        known = coefficient.int
+        if known == 1:
+            return value
+        k = self.lower(coefficient)
+        return b.mul(value, self.lanes.splat(b, k, lanes_of(value)))
+
+    def offset_value(
+        self, form: Form, coords: Coords, skip: tuple[bool, ...] | None = None
+    ) -> Any:
+        """A form that does not vary along the lanes, as i64."""
+        total = self.lower(form.base)
+        parts = self.offset_parts(form, coords, skip or (False,) * len(coords))
+        for depth in sorted(parts):
+            b = self.levels[max(depth, 0)].hoist
+            for item, coefficient in parts[depth]:
+                if isinstance(item, Coord):
+                    index = item.value
+                    if item.offset:
+                        index = b.add(index, c64(item.offset))
+                else:
+                    index = self.lanes.resize(b, item, "i64")
+                total = b.add(total, self.times(b, index, coefficient))
+        return total
+
+    def place(
+        self, base: Any, form: Form, coords: Coords, size: int, element: Any
+    ) -> tuple[Any, Any, int]:
+        """An address as (pointer of lane 0, i64 offsets in elements of each lane or None, constant lane stride).
+
+        Stride 0: all lanes alike; 1: contiguous; offsets given: anything else.
+        """
+        pointer = base
+        start = self.lower(form.base)
+        if not (isinstance(start, ir.Constant) and start.constant == 0):
+            pointer = self.levels[0].hoist.gep(pointer, [start], source_etype=element)
+        parts = self.offset_parts(form, coords, (False,) * len(coords))
+        stride = Poly({})
+        constant = 0
+        for depth in sorted(d for d in parts if d >= 0):
+            b = self.levels[depth].hoist
+            total: Any = None
+            for item, coefficient in parts[depth]:
+                if isinstance(item, Coord):
+                    if item.lane:
+                        stride = stride + coefficient
+                    if item.offset:
+                        known = coefficient.int
+                        if known is not None:
+                            constant += known * item.offset
+                        else:
+                            extra = b.mul(self.lower(coefficient), c64(item.offset))
+                            total = extra if total is None else b.add(total, extra)
+                    index = item.value
+                else:
+                    index = self.lanes.resize(b, item, "i64")
+                addend = self.times(b, index, coefficient)
+                total = addend if total is None else b.add(total, addend)
+            if total is not None and not (
+                isinstance(total, ir.Constant) and total.constant == 0
+            ):
+                pointer = self.keyed_gep(b, pointer, total, element)
+        depth = max((c.level for c in coords), default=0)
+        b = self.levels[depth].hoist
+        if constant:
+            pointer = b.gep(pointer, [c64(constant)], source_etype=element)
+        known_stride = stride.int
+        vectors = parts.get(-1, [])
+        if not vectors and known_stride in (0, 1):
+            return pointer, None, known_stride
+        offsets: Any = None
+        if known_stride != 0:
+            step = self.lanes.splat(b, self.lower(stride), self.width)
+            offsets = b.mul(Lanes.iota(I64, self.width), step)
+        for item, coefficient in vectors:
+            wide = self.lanes.resize(b, item, "i64")
+            addend = self.times(b, wide, coefficient)
+            offsets = addend if offsets is None else b.add(offsets, addend)
+        del size
+        return pointer, offsets, -1
+
+    @staticmethod
+    def keyed_gep(b: ir.IRBuilder, pointer: Any, index: Any, element: Any) -> Any:
+        return b.gep(pointer, [index], source_etype=element)
+
+    def address(
+        self, pointer: Value, coords: Coords, element: Any, size: int
+    ) -> tuple[Any, Any, int]:
+        address = self.analysis.address(pointer)
+        if address.base is not None:
+            return self.place(
+                self.program.scalar(address.base), address.offset, coords, size, element
+            )
+        depth = max((c.level for c in coords), default=0)
+        b = self.levels[depth].hoist
+        value = self.eval(pointer, coords)
+        if lanes_of(value):
+            return None, value, -1
+        if isinstance(value.type, ir.IntType):
+            value = b.inttoptr(value, ir.PointerType())
+        return value, None, 0
+
+    def lane_pointers(
+        self, b: ir.IRBuilder, pointer: Any, offsets: Any, size: int
+    ) -> Any:
+        """A vector of pointers from a base and offsets (or from absolute addresses when there is no base)."""
+        width = lanes_of(offsets)
+        if pointer is not None:
+            scaled = (
+                b.mul(offsets, Lanes.constant("i64", size, width))
+                if size != 1
+                else offsets
+            )
+            base = self.lanes.splat(b, b.ptrtoint(pointer, I64), width)
+            offsets = b.add(base, scaled)
+        return b.inttoptr(offsets, ir.VectorType(ir.PointerType(), width))
+
+    # --- masks ------------------------------------------------------------------------------------
+
+    def mask(self, value: Value, coords: Coords) -> Any:
+        """None when all lanes are on, else an i1 or a vector of them."""
+        depth = max((c.level for c in coords), default=0)
+        level = self.levels[depth]
+        own = tuple(range(len(coords)))
+        scalar: Any = None
+        vector: Any = None
+        for conjunct, dims in self.analysis.conjuncts(value, own):
+            inner = tuple(ZERO if d is None else coords[d] for d in dims)
+            inner = tuple(
+                ZERO if (conjunct.type.shape or ())[i] == 1 else c
+                for i, c in enumerate(inner)
+            )
+            if (
+                level.assumed
+                and (conjunct, tuple(None if c is ZERO else c.dim for c in inner))
+                in level.assumed
+            ):
+                continue
+            held = self.eval(conjunct, inner)
+            if isinstance(held, ir.Constant) and held.constant in (1, True, -1):
+                continue
+            if lanes_of(held):
+                vector = held if vector is None else level.hoist.and_(vector, held)
+            else:
+                scalar = held if scalar is None else level.hoist.and_(scalar, held)
+        if vector is None:
+            return scalar
+        if scalar is not None:
+            vector = level.hoist.and_(
+                vector, self.lanes.splat(level.hoist, scalar, self.width)
+            )
+        return vector
+
+    # --- memory -------------------------------------------------------------------------------------
+
+    def load(self, op: Op, coords: Coords, level: Level) -> Any:
+        type = op.result.type
+        element = memory_type(type.dtype)
+        b = level.hoist
+        mask = self.mask(op.operands[1], coords) if len(op.operands) > 1 else None
+        other: Any = None
+        if len(op.operands) > 2:
+            other = self.eval(op.operands[2], coords)
+        elif mask is not None:
+            other = (
+                self.lanes.constant(type.dtype, 0) if type.dtype != "ptr" else c64(0)
+            )
+        pointer, offsets, stride = self.address(
+            op.operands[0], coords, element, type.bytes
+        )
+        raw = self.read(b, type.dtype, pointer, offsets, stride, mask, other)
+        return raw
+
+    def to_memory(self, b: ir.IRBuilder, value: Any, dtype: str) -> Any:
+        if dtype == "i1":
+            return b.zext(value, memory_type("i1", lanes_of(value)))
+        if dtype == "ptr" and isinstance(value.type, ir.PointerType):
+            return b.ptrtoint(value, I64)
+        return value
+
+    def from_memory(self, b: ir.IRBuilder, value: Any, dtype: str) -> Any:
+        if dtype == "i1":
+            lanes = lanes_of(value)
+            zero = Lanes.constant("i8", 0, lanes)
+            return b.icmp_unsigned("!=", value, zero)
+        return value
+
+    def read(
+        self,
+        b: ir.IRBuilder,
+        dtype: str,
+        pointer: Any,
+        offsets: Any,
+        stride: int,
+        mask: Any,
+        other: Any,
+    ) -> Any:
+        element = memory_type(dtype)
+        size = 1 if dtype == "i1" else 8 if dtype == "ptr" else max(1, _bytes(element))
+        if other is not None:
+            other = self.to_memory(b, other, dtype)
+        if offsets is None and (stride == 0 or self.width == 0):
+            if mask is None:
+                return self.from_memory(
+                    b, b.load(pointer, typ=element, align=size), dtype
+                )
+            any_on = mask
+            if lanes_of(mask):
+                any_on = self.lanes.intrinsic(
+                    b, f"!llvm.vector.reduce.or.v{lanes_of(mask)}i1", I1, [mask]
+                )
+            safe = b.select(any_on, pointer, self.program.zeros())
+            value = b.load(safe, typ=element, align=size)
+            lanes = max(lanes_of(mask), lanes_of(other))
+            if lanes:
+                value, other, mask = (
+                    self.lanes.splat(b, x, lanes) for x in (value, other, mask)
+                )
+            return self.from_memory(b, b.select(mask, value, other), dtype)
+        width = self.width
+        vector = ir.VectorType(element, width)
+        if mask is not None:
+            mask = self.lanes.splat(b, mask, width)
+        fill = (
+            self.lanes.splat(b, other, width)
+            if other is not None
+            else ir.Constant(vector, None)
+        )
+        if offsets is None:
+            if mask is None:
+                return self.from_memory(
+                    b, b.load(pointer, typ=vector, align=size), dtype
+                )
+            name = f"!llvm.masked.load.{Lanes._suffix(vector)}.p0"
+            value = self.lanes.intrinsic(
+                b, name, vector, [pointer, ir.Constant(I32, size), mask, fill]
+            )
+            return self.from_memory(b, value, dtype)
+        pointers = self.lane_pointers(b, pointer, offsets, size)
+        if mask is None:
+            mask = Lanes.constant("i1", 1, width)
+        name = f"!llvm.masked.gather.{Lanes._suffix(vector)}.v{width}p0"
+        value = self.lanes.intrinsic(
+            b, name, vector, [pointers, ir.Constant(I32, size), mask, fill]
+        )
+        return self.from_memory(b, value, dtype)
+
+    def write(
+        self,
+        b: ir.IRBuilder,
+        dtype: str,
+        pointer: Any,
+        offsets: Any,
+        stride: int,
+        mask: Any,
+        value: Any,
+    ) -> None:
+        element = memory_type(dtype)
+        size = max(1, _bytes(element))
+        if self.width == 0 or (
+            not lanes_of(value)
+            and stride == 0
+            and not lanes_of(mask)
+            and offsets is None
+        ):
+            value = self.to_memory(b, value, dtype)
+            if mask is None:
+                b.store(value, pointer, align=size)
+                return
+            vector = ir.VectorType(element, 1)
+            one = b.insert_element(
+                ir.Constant(vector, ir.Undefined), value, ir.Constant(I32, 0)
+            )
+            bit = b.insert_element(
+                ir.Constant(ir.VectorType(I1, 1), ir.Undefined),
+                mask,
+                ir.Constant(I32, 0),
+            )
+            name = f"!llvm.masked.store.{Lanes._suffix(vector)}.p0"
+            self.lanes.intrinsic(
+                b, name, ir.VoidType(), [one, pointer, ir.Constant(I32, size), bit]
+            )
+            return
+        width = self.width
+        value = self.to_memory(b, self.lanes.splat(b, value, width), dtype)
+        if mask is not None:
+            mask = self.lanes.splat(b, mask, width)
+        vector = ir.VectorType(element, width)
+        if offsets is None and stride == 1:
+            if mask is None:
+                b.store(value, pointer, align=size)
+                return
+            name = f"!llvm.masked.store.{Lanes._suffix(vector)}.p0"
+            self.lanes.intrinsic(
+                b, name, ir.VoidType(), [value, pointer, ir.Constant(I32, size), mask]
+            )
+            return
+        if offsets is None:
+            offsets = Lanes.constant("i64", 0, width)
+        pointers = self.lane_pointers(b, pointer, offsets, size)
+        if mask is None:
+            mask = Lanes.constant("i1", 1, width)
+        name = f"!llvm.masked.scatter.{Lanes._suffix(vector)}.v{width}p0"
+        self.lanes.intrinsic(
+            b, name, ir.VoidType(), [value, pointers, ir.Constant(I32, size), mask]
+        )
+
+    def store(self, op: Op, coords: Coords, value: Any, mask: Any) -> None:
+        type = op.operands[1].type
+        depth = max((c.level for c in coords), default=0)
+        level = self.levels[depth]
+        pointer, offsets, stride = self.address(
+            op.operands[0], coords, memory_type(type.dtype), type.bytes
+        )
+        self.write(self.levels[-1].b, type.dtype, pointer, offsets, stride, mask, value)
+        del level
+
+    def slot_form(self, slot: Slot) -> Form:
+        coefficients, stride = [], 1
+        for size in reversed(slot.shape):
+            coefficients.append(Poly.const(stride if size > 1 else 0))
+            stride *= size
+        return Form(Poly({}), tuple(reversed(coefficients)))
+
+    def load_slot(self, slot: Slot, dtype: str, coords: Coords, level: Level) -> Any:
+        element = memory_type(dtype)
+        pointer, offsets, stride = self.place(
+            self.program.slot_pointer(slot), self.slot_form(slot), coords, 0, element
+        )
+        return self.read(level.hoist, dtype, pointer, offsets, stride, None, None)
+
+    def store_slot(self, slot: Slot, coords: Coords, value: Any) -> None:
+        element = memory_type(slot.dtype)
+        coords = tuple(ZERO if slot.shape[i] == 1 else c for i, c in enumerate(coords))
+        pointer, offsets, stride = self.place(
+            self.program.slot_pointer(slot), self.slot_form(slot), coords, 0, element
+        )
+        b = self.levels[-1].b
+        if lanes_of(value) == 0 and stride == 0 and offsets is None:
+            value = self.to_memory(b, value, slot.dtype)
+            b.store(value, pointer, align=max(1, _bytes(element)))
+            return
+        self.write(b, slot.dtype, pointer, offsets, stride, None, value)
+
+    def gather_slot(self, op: Op, coords: Coords, level: Level) -> Any:
+        """tl.gather: source[..., index, ...] with the index along one axis."""
+        axis = op.attrs["axis"]
+        source, index = op.operands
+        slot = self.program.schedule.slots[source]
+        form = self.slot_form(slot)
+        b = level.hoist
+        position = self.lanes.resize(b, self.eval(index, coords), "i64")
+        rest = Form(
+            form.base,
+            tuple(Poly({}) if d == axis else c for d, c in enumerate(form.coefs)),
+        )
+        element = memory_type(source.type.dtype)
+        pointer, offsets, stride = self.place(
+            self.program.slot_pointer(slot), rest, coords, 0, element
+        )
+        along = self.times(b, position, form.coefs[axis])
+        if not lanes_of(along):
+            if offsets is None:
+                pointer = b.gep(pointer, [along], source_etype=element)
+                return self.read(
+                    b, source.type.dtype, pointer, None, stride, None, None
+                )
+            along = self.lanes.splat(b, along, self.width)
+        if offsets is None:
+            offsets = (
+                along if stride == 0 else b.add(along, Lanes.iota(I64, self.width))
+            )
+        else:
+            offsets = b.add(offsets, along)
+        return self.read(b, source.type.dtype, pointer, offsets, -1, None, None)
+
+    # --- atomics --------------------------------------------------------------------------------
+
+    def atomic(self, op: Op, coords: Coords) -> None:
+        """One element (atomic nests are scalar): skipped where the mask is off."""
+        level = self.levels[-1]
+        type = op.operands[0].type.pointee
+        assert type is not None
+        values = [
+            self.eval(o, coords)
+            for o in op.operands[1 : 3 if op.name == "tt.atomic_cas" else 2]
+        ]
+        mask = None
+        if op.name == "tt.atomic_rmw" and len(op.operands) > 2:
+            mask = self.mask(op.operands[2], coords)
+        pointer, _, _ = self.address(
+            op.operands[0], coords, memory_type(type.dtype), type.bytes
+        )
+        old = self.program.atomic(level.b, op, pointer, values, mask)
+        for result in op.results:
+            if result in self.program.schedule.slots:
+                self.store_slot(self.program.schedule.slots[result], coords, old)
+
+
+def _bytes(element: Any) -> int:
+    if isinstance(element, ir.IntType):
+        return max(1, element.width // 8)
+    return {"half": 2, "float": 4, "double": 8}.get(str(element), 8)
+
+
+__all__ = ["Nest", "emit_loop", "Coord", "ZERO", "CompileError", "I8", "register_type"]

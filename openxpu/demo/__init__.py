@@ -1,0 +1,1 @@
+"""The `openxpu demo`: real data, trained, exported and served on the card, beside Paddle's own CPU device."""

@@ -1,0 +1,78 @@
+# Every OPENXPU_* variable: what it means, and one function per variable that Python reads.
+"""The C++ run time reads the variables about cards itself (csrc/runtime/environment.cc); everything that Python reads
+goes through this module. `openxpu environment` prints the table."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable."""
+
+    name: str
+    values: str
+    default: str
+    meaning: str
+
+
+VARIABLES = (
+    Variable("OPENXPU_CARDS", "1-64", "1", "how many cards this machine shows"),
+    Variable(
+        "OPENXPU_CARD_MEMORY", "4G, 512M, bytes", "75 % of memory / cards", "hard limit of one card's memory in one process"
+    ),
+    Variable("OPENXPU_CARD_THREADS", "1-1024", "processors", "workers of one card"),
+    Variable(
+        "OPENXPU_ARENA",
+        "private, shared",
+        "shared in a card group (PADDLE_TRAINERS_NUM > 1), else private",
+        "backing of card memory: anonymous huge pages, or a memfd that other ranks can map",
+    ),
+    Variable("OPENXPU_BLOCKING", "0, 1", "0", "wait for every command as it is enqueued, to find the one that fails"),
+    Variable("OPENXPU_CACHE_DIR", "path", "~/.cache/openxpu/kernels", "compiled kernels"),
+    Variable("OPENXPU_FALLBACK", "allow, warn, error", "allow", "what to do when an operator runs on the CPU instead"),
+    Variable("OPENXPU_DUMP", "ttir,tile,llvm,asm", "", "compiler stages to write beside the cached kernel"),
+    Variable(
+        "OPENXPU_RUN_DIR",
+        "path",
+        "$XDG_RUNTIME_DIR/openxpu or /tmp/openxpu-<uid>",
+        "where processes publish what they use, for `openxpu smi`",
+    ),
+)
+FALLBACKS = ("allow", "warn", "error")
+DUMPS = ("ttir", "tile", "llvm", "asm")
+
+
+def cache_dir() -> Path:
+    """Folder of compiled kernels (OPENXPU_CACHE_DIR, else below XDG_CACHE_HOME or ~/.cache)."""
+    named = os.environ.get("OPENXPU_CACHE_DIR")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "openxpu" / "kernels"
+
+
+def fallback() -> str:
+    """ "allow", "warn" or "error". Raises ValueError for anything else."""
+    value = os.environ.get("OPENXPU_FALLBACK") or "allow"
+    if value not in FALLBACKS:
+        raise ValueError(f'OPENXPU_FALLBACK is "{value}"; give one of {", ".join(FALLBACKS)}')
+    return value
+
+
+def dump() -> frozenset[str]:
+    """The compiler stages to write out. Raises ValueError for an unknown one."""
+    stages = frozenset(part.strip() for part in os.environ.get("OPENXPU_DUMP", "").split(",") if part.strip())
+    unknown = sorted(stages - set(DUMPS))
+    if unknown:
+        raise ValueError(f'OPENXPU_DUMP names "{unknown[0]}"; known stages are {", ".join(DUMPS)}')
+    return stages
+
+
+def unknown() -> list[str]:
+    """OPENXPU_* variables that are set and that nothing reads: most likely misspelt."""
+    known = {variable.name for variable in VARIABLES}
+    return sorted(name for name in os.environ if name.startswith("OPENXPU_") and name not in known)

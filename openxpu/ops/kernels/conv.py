@@ -1,0 +1,483 @@
+# Triton kernels of convolution: matrix products whose rows are read in place from padded image planes.
+"""A convolution is Y[m, p] = sum over k of A[m, k] * X[offset(k) + p]: p runs over output pixels, which are the
+lanes, and k over (channel, tap). A plane holds one channel of all images side by side with the zero padding
+between them, so that the pixels which one tap multiplies are one contiguous run, whatever the tap. Stride s
+splits a plane into s x s phases; the planner's offset table says where each (channel, tap) starts. Hence one
+kernel serves every kernel size, stride and dilation, the data gradient and the transposed convolution, and reads the
+weights where they are."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def pad_planes(
+    x,
+    planes,
+    phases,
+    phase_count,
+    images,
+    channels,
+    height,
+    width,
+    first_row,
+    first_column,
+    rows,
+    pitch,
+    plane_size,
+    x_image,
+    x_channel,
+    x_row,
+    x_column,
+    STEP_H: tl.constexpr,
+    STEP_W: tl.constexpr,
+    UNIT: tl.constexpr,
+    ROWS: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """Copies one channel and phase of `images` images into its plane, zeros where the source has no pixel.
+    Line l of a plane is row l // images of image l % images, `pitch` elements long; one line of zeros follows."""
+    plane = tl.program_id(1)
+    phase = plane % phase_count
+    channel = (plane // phase_count) % channels
+    outer = plane // phase_count // channels
+    row_phase = tl.load(phases + 2 * phase)
+    column_phase = tl.load(phases + 2 * phase + 1)
+    line = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    image = line % images
+    row = (line // images + first_row) * STEP_H + row_phase
+    row_valid = (line < rows * images) & (row >= 0) & (row < height)
+    source = x + outer.to(tl.int64) * images * x_image + channel.to(tl.int64) * x_channel
+    source_rows = image * x_image + row * x_row
+    target = planes + plane.to(tl.int64) * plane_size
+    for start in range(0, pitch, LANES):
+        column = start + tl.arange(0, LANES)
+        from_column = (column + first_column) * STEP_W + column_phase
+        column_valid = (from_column >= 0) & (from_column < width)
+        if UNIT:
+            offsets = source_rows[:, None] + from_column[None, :]
+        else:
+            offsets = source_rows[:, None] + from_column[None, :] * x_column
+        value = tl.load(source + offsets, mask=row_valid[:, None] & column_valid[None, :], other=0.0)
+        tl.store(
+            target + line[:, None] * pitch + column[None, :],
+            value.to(planes.dtype.element_ty),
+            mask=(line <= rows * images)[:, None] & (column < pitch)[None, :],
+        )
+
+
+@triton.jit
+def convolve_planes(
+    planes,
+    weights,
+    y,
+    plane_offsets,
+    weight_offsets,
+    m_size,
+    k_size,
+    p_size,
+    m_tiles,
+    p_tiles,
+    m_step,
+    p_step,
+    pitch,
+    width,
+    images,
+    planes_outer,
+    planes_group,
+    weights_row,
+    weights_group,
+    y_group,
+    y_image,
+    y_channel,
+    y_row,
+    y_column,
+    TABLE: tl.constexpr,
+    GROUPS: tl.constexpr,
+    UNIT: tl.constexpr,
+    ACC: tl.constexpr,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    BK: tl.constexpr,
+):
+    """One BM x BN tile of Y[m, p] = sum over k of weights[m * weights_row + column(k)] * planes[offset(k) + p];
+    column(k) is k, or weight_offsets[k] when TABLE. Lane p is column p % pitch of line p // pitch; lanes from
+    `width` on are padding and are not stored. The tiles' order is in m_step and p_step."""
+    m_start = (tl.program_id(0) // m_step) % m_tiles * BM
+    p_start = (tl.program_id(0) // p_step) % p_tiles * BN
+    group = tl.program_id(1) % GROUPS
+    outer = (tl.program_id(1) // GROUPS).to(tl.int64)
+    m = m_start + tl.arange(0, BM)
+    p = p_start + tl.arange(0, BN)
+    planes += outer * planes_outer + group.to(tl.int64) * planes_group
+    weights += group.to(tl.int64) * weights_group
+    acc = tl.zeros((BM, BN), dtype=ACC)
+    for k_start in range(0, k_size, BK):
+        k = k_start + tl.arange(0, BK)
+        rows = tl.load(plane_offsets + k, mask=k < k_size, other=0)
+        if TABLE:
+            columns = tl.load(weight_offsets + k, mask=k < k_size, other=0)
+        else:
+            columns = k
+        a = tl.load(
+            weights + (m * weights_row)[:, None] + columns[None, :],
+            mask=(m < m_size)[:, None] & (k < k_size)[None, :],
+            other=0.0,
+        )
+        b = tl.load(
+            planes + rows[:, None] + p[None, :],
+            mask=(k < k_size)[:, None] & (p < p_size)[None, :],
+            other=0.0,
+        )
+        acc = tl.dot(a, b, acc, input_precision="ieee", out_dtype=ACC)
+    value = acc.to(y.dtype.element_ty)
+    y += outer * images * y_image + group.to(tl.int64) * y_group
+    y_rows = y + (m.to(tl.int64) * y_channel)[:, None]
+    m_valid = (m < m_size)[:, None]
+    if UNIT:  # a tile's part of each line is one contiguous run of y
+        end = tl.minimum(p_start + BN, p_size)
+        for line in range(p_start // pitch, (end - 1) // pitch + 1):
+            base = (line % images) * y_image + (line // images) * y_row - line * pitch
+            inside = (p >= line * pitch) & (p < line * pitch + width)
+            tl.store(y_rows + (base + p)[None, :], value, mask=m_valid & inside[None, :])
+    else:
+        line = p // pitch
+        column = p % pitch
+        offsets = (line % images) * y_image + (line // images) * y_row + column * y_column
+        tl.store(y_rows + offsets[None, :], value, mask=m_valid & ((p < p_size) & (column < width))[None, :])
+
+
+@triton.jit
+def pixels_to_rows(
+    dy,
+    rows,
+    channels,
+    images,
+    width,
+    pitch,
+    p_size,
+    dy_image,
+    dy_channel,
+    dy_row,
+    dy_column,
+    UNIT: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """Transposes dy into rows[p, channel], p numbered as the lanes of `convolve_planes`; padding lanes are zero."""
+    line = tl.program_id(0)
+    outer = tl.program_id(2).to(tl.int64)
+    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    image = line % images
+    source = dy + (outer * images + image) * dy_image + (line // images) * dy_row
+    target = rows + outer * p_size * channels
+    for start in range(0, pitch, LANES):
+        column = start + tl.arange(0, LANES)
+        if UNIT:
+            offsets = (c * dy_channel)[:, None] + column[None, :]
+        else:
+            offsets = (c * dy_channel)[:, None] + (column * dy_column)[None, :]
+        value = tl.load(source + offsets, mask=(c < channels)[:, None] & (column < width)[None, :], other=0.0)
+        p = line * pitch + column
+        valid = (column < pitch) & (p < p_size)
+        tl.store(
+            target + (p * channels)[:, None] + c[None, :],
+            tl.trans(value).to(rows.dtype.element_ty),
+            mask=valid[:, None] & (c < channels)[None, :],
+        )
+
+
+@triton.jit
+def weight_gradient(
+    planes,
+    rows,
+    out,
+    plane_offsets,
+    m_size,
+    n_size,
+    k_size,
+    p_size,
+    p_chunk,
+    p_splits,
+    outer_size,
+    outer_chunk,
+    planes_outer,
+    planes_group,
+    channels,
+    out_split,
+    GROUPS: tl.constexpr,
+    DIRECT: tl.constexpr,
+    ACC: tl.constexpr,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    BK: tl.constexpr,
+):
+    """One tile of dW[m, n] = sum over p of planes[offset(m) + p] * rows[p, n], m = (channel, tap), n = output
+    channel, over one of the pixel ranges. DIRECT: stored as out[n, m] = the filter's layout, else as partial sums
+    out[split, group, m, n]."""
+    group = tl.program_id(2) % GROUPS
+    split = tl.program_id(2) // GROUPS
+    m = tl.program_id(0) * BM + tl.arange(0, BM)
+    n = tl.program_id(1) * BN + tl.arange(0, BN)
+    outer_begin = (split // p_splits) * outer_chunk
+    outer_end = tl.minimum(outer_begin + outer_chunk, outer_size)
+    begin = (split % p_splits) * p_chunk
+    end = tl.minimum(begin + p_chunk, k_size)
+    offsets = tl.load(plane_offsets + m, mask=m < m_size, other=0)
+    planes += group.to(tl.int64) * planes_group
+    rows += group * n_size
+    acc = tl.zeros((BM, BN), dtype=ACC)
+    image_size = planes_outer.to(tl.int64)
+    rows_size = p_size.to(tl.int64) * channels
+    for outer in range(outer_begin, outer_end):
+        image = planes + outer * image_size
+        image_rows = rows + outer * rows_size
+        for p_start in range(begin, end, BK):
+            p = p_start + tl.arange(0, BK)
+            a = tl.load(
+                image + offsets[:, None] + p[None, :],
+                mask=(m < m_size)[:, None] & (p < end)[None, :],
+                other=0.0,
+            )
+            b = tl.load(
+                image_rows + (p * channels)[:, None] + n[None, :],
+                mask=(p < end)[:, None] & (n < n_size)[None, :],
+                other=0.0,
+            )
+            acc = tl.dot(a, b, acc, input_precision="ieee", out_dtype=ACC)
+    if DIRECT:
+        target = out + group.to(tl.int64) * n_size * m_size
+        tl.store(
+            target + (n * m_size)[:, None] + m[None, :],
+            tl.trans(acc).to(out.dtype.element_ty),
+            mask=(n < n_size)[:, None] & (m < m_size)[None, :],
+        )
+    else:
+        target = out + split.to(tl.int64) * out_split + group.to(tl.int64) * m_size * n_size
+        tl.store(
+            target + (m * n_size)[:, None] + n[None, :],
+            acc,
+            mask=(m < m_size)[:, None] & (n < n_size)[None, :],
+        )
+
+
+@triton.jit
+def sum_partial_weights(partial, out, m_size, n_size, splits, out_split, BM: tl.constexpr, BN: tl.constexpr):
+    """out[group, n, m] = sum over splits of partial[split, group, m, n], in the order of the splits."""
+    group = tl.program_id(2).to(tl.int64)
+    m = tl.program_id(0) * BM + tl.arange(0, BM)
+    n = tl.program_id(1) * BN + tl.arange(0, BN)
+    valid = (m < m_size)[:, None] & (n < n_size)[None, :]
+    source = partial + group * m_size * n_size + (m * n_size)[:, None] + n[None, :]
+    total = tl.load(source, mask=valid, other=0.0)
+    split_size = out_split.to(tl.int64)
+    for split in range(1, splits):
+        total += tl.load(source + split * split_size, mask=valid, other=0.0)
+    tl.store(
+        out + group * m_size * n_size + (n * m_size)[:, None] + m[None, :],
+        tl.trans(total).to(out.dtype.element_ty),
+        mask=(n < n_size)[:, None] & (m < m_size)[None, :],
+    )
+
+
+@triton.jit
+def depthwise_forward(
+    x,
+    weights,
+    y,
+    channels,
+    height,
+    width,
+    out_height,
+    out_width,
+    pad_top,
+    pad_left,
+    x_image,
+    x_channel,
+    x_row,
+    x_column,
+    y_image,
+    y_channel,
+    y_row,
+    y_column,
+    MULTIPLIER: tl.constexpr,
+    KH: tl.constexpr,
+    KW: tl.constexpr,
+    STRIDE_H: tl.constexpr,
+    STRIDE_W: tl.constexpr,
+    DILATION_H: tl.constexpr,
+    DILATION_W: tl.constexpr,
+    UNIT: tl.constexpr,
+    ACC: tl.constexpr,
+    ROWS: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """y[n, c, oh, ow] = sum over taps of weights[c, tap] * x[n, c // MULTIPLIER, ...], the padding masked."""
+    channel = tl.program_id(2) % channels
+    image = (tl.program_id(2) // channels).to(tl.int64)
+    oh = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    ow = tl.program_id(0) * LANES + tl.arange(0, LANES)
+    source = x + image * x_image + (channel // MULTIPLIER).to(tl.int64) * x_channel
+    acc = tl.zeros((ROWS, LANES), dtype=ACC)
+    for kh in tl.static_range(KH):
+        for kw in tl.static_range(KW):
+            weight = tl.load(weights + (channel * KH + kh) * KW + kw).to(ACC)
+            row = oh * STRIDE_H - pad_top + kh * DILATION_H
+            column = ow * STRIDE_W - pad_left + kw * DILATION_W
+            row_valid = (row >= 0) & (row < height) & (oh < out_height)
+            column_valid = (column >= 0) & (column < width) & (ow < out_width)
+            if UNIT:
+                offsets = (row * x_row)[:, None] + column[None, :]
+            else:
+                offsets = (row * x_row)[:, None] + (column * x_column)[None, :]
+            value = tl.load(source + offsets, mask=row_valid[:, None] & column_valid[None, :], other=0.0)
+            acc += weight * value.to(ACC)
+    target = y + image * y_image + channel.to(tl.int64) * y_channel
+    valid = (oh < out_height)[:, None] & (ow < out_width)[None, :]
+    if UNIT:
+        tl.store(target + (oh * y_row)[:, None] + ow[None, :], acc.to(y.dtype.element_ty), mask=valid)
+    else:
+        places = (oh * y_row)[:, None] + (ow * y_column)[None, :]
+        tl.store(target + places, acc.to(y.dtype.element_ty), mask=valid)
+
+
+@triton.jit
+def depthwise_input_gradient(
+    weights,
+    dy,
+    dx,
+    channels,
+    height,
+    width,
+    out_height,
+    out_width,
+    pad_top,
+    pad_left,
+    dx_image,
+    dx_channel,
+    dx_row,
+    dx_column,
+    dy_image,
+    dy_channel,
+    dy_row,
+    dy_column,
+    MULTIPLIER: tl.constexpr,
+    KH: tl.constexpr,
+    KW: tl.constexpr,
+    STRIDE_H: tl.constexpr,
+    STRIDE_W: tl.constexpr,
+    DILATION_H: tl.constexpr,
+    DILATION_W: tl.constexpr,
+    UNIT: tl.constexpr,
+    ACC: tl.constexpr,
+    ROWS: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """dx[n, c, ih, iw] = sum over the taps and output channels that read this pixel."""
+    channel = tl.program_id(2) % channels
+    image = (tl.program_id(2) // channels).to(tl.int64)
+    ih = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    iw = tl.program_id(0) * LANES + tl.arange(0, LANES)
+    acc = tl.zeros((ROWS, LANES), dtype=ACC)
+    dy += image * dy_image
+    dy_size = dy_channel.to(tl.int64)
+    for j in range(MULTIPLIER):
+        out_channel = channel * MULTIPLIER + j
+        source = dy + out_channel * dy_size
+        for kh in tl.static_range(KH):
+            for kw in tl.static_range(KW):
+                weight = tl.load(weights + (out_channel * KH + kh) * KW + kw).to(ACC)
+                row = ih + pad_top - kh * DILATION_H
+                column = iw + pad_left - kw * DILATION_W
+                row_valid = (row >= 0) & (row < out_height * STRIDE_H) & (ih < height)
+                column_valid = (column >= 0) & (column < out_width * STRIDE_W) & (iw < width)
+                if STRIDE_H > 1:
+                    row_valid &= row % STRIDE_H == 0
+                    row = row // STRIDE_H
+                if STRIDE_W > 1:
+                    column_valid &= column % STRIDE_W == 0
+                    column = column // STRIDE_W
+                if UNIT:
+                    offsets = (row * dy_row)[:, None] + column[None, :]
+                else:
+                    offsets = (row * dy_row)[:, None] + (column * dy_column)[None, :]
+                value = tl.load(source + offsets, mask=row_valid[:, None] & column_valid[None, :], other=0.0)
+                acc += weight * value.to(ACC)
+    target = dx + image * dx_image + channel.to(tl.int64) * dx_channel
+    valid = (ih < height)[:, None] & (iw < width)[None, :]
+    if UNIT:
+        tl.store(target + (ih * dx_row)[:, None] + iw[None, :], acc.to(dx.dtype.element_ty), mask=valid)
+    else:
+        places = (ih * dx_row)[:, None] + (iw * dx_column)[None, :]
+        tl.store(target + places, acc.to(dx.dtype.element_ty), mask=valid)
+
+
+@triton.jit
+def depthwise_weight_gradient(
+    x,
+    dy,
+    dw,
+    images,
+    height,
+    width,
+    out_height,
+    out_width,
+    pad_top,
+    pad_left,
+    x_image,
+    x_channel,
+    x_row,
+    x_column,
+    dy_image,
+    dy_channel,
+    dy_row,
+    dy_column,
+    MULTIPLIER: tl.constexpr,
+    KH: tl.constexpr,
+    KW: tl.constexpr,
+    STRIDE_H: tl.constexpr,
+    STRIDE_W: tl.constexpr,
+    DILATION_H: tl.constexpr,
+    DILATION_W: tl.constexpr,
+    UNIT: tl.constexpr,
+    ACC: tl.constexpr,
+    ROWS: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """dw[c, kh, kw] = sum over images and pixels of dy * x; one program for each tap and channel."""
+    kh = tl.program_id(0) // KW
+    kw = tl.program_id(0) % KW
+    channel = tl.program_id(1)
+    acc = tl.zeros((ROWS, LANES), dtype=ACC)
+    x += (channel // MULTIPLIER).to(tl.int64) * x_channel
+    dy += channel.to(tl.int64) * dy_channel
+    x_size, dy_size = x_image.to(tl.int64), dy_image.to(tl.int64)
+    for image in range(images):
+        source = x + image * x_size
+        gradient = dy + image * dy_size
+        for row_start in range(0, out_height, ROWS):
+            oh = row_start + tl.arange(0, ROWS)
+            row = oh * STRIDE_H - pad_top + kh * DILATION_H
+            row_valid = (row >= 0) & (row < height) & (oh < out_height)
+            for column_start in range(0, out_width, LANES):
+                ow = column_start + tl.arange(0, LANES)
+                column = ow * STRIDE_W - pad_left + kw * DILATION_W
+                valid = row_valid[:, None] & ((column >= 0) & (column < width) & (ow < out_width))[None, :]
+                if UNIT:
+                    offsets = (row * x_row)[:, None] + column[None, :]
+                    places = (oh * dy_row)[:, None] + ow[None, :]
+                else:
+                    offsets = (row * x_row)[:, None] + (column * x_column)[None, :]
+                    places = (oh * dy_row)[:, None] + (ow * dy_column)[None, :]
+                left = tl.load(source + offsets, mask=valid, other=0.0)
+                right = tl.load(gradient + places, mask=valid, other=0.0)
+                acc += left.to(ACC) * right.to(ACC)
+    total = tl.sum(tl.sum(acc, axis=1), axis=0)
+    tl.store(dw + channel * KH * KW + tl.program_id(0), total.to(dw.dtype.element_ty))
+
+
+@triton.jit
+def widen(x, out, size, BLOCK: tl.constexpr):
+    """out = x in out's dtype; the 16-bit filters are multiplied in f32."""
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out + i, tl.load(x + i, mask=i < size, other=0.0).to(out.dtype.element_ty), mask=i < size)

@@ -1,0 +1,179 @@
+# Kernels that move elements: transposing tiles, gathers, scatters, running sums.
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def transpose_tiles(
+    x, out, table, p_extent, q_extent, p_tiles, q_tiles, xq, outp,
+    OUTER: tl.constexpr, BP: tl.constexpr, BQ: tl.constexpr,
+):  # fmt: skip
+    """Dimension p is dense in x, q is dense in out: each program moves one tile of BQ x BP, both sides by whole lines.
+
+    `table` holds for each outer dimension, innermost first: extent, stride of x, stride of out."""
+    program = tl.program_id(0).to(tl.int64)
+    p = (program % p_tiles) * BP
+    rest = program // p_tiles
+    q = (rest % q_tiles) * BQ
+    rest = rest // q_tiles
+    ox = p + q * xq
+    oo = q + p * outp
+    for d in tl.static_range(OUTER):
+        index = rest
+        if d < OUTER - 1:
+            extent = tl.load(table + 3 * d)
+            index = rest % extent
+            rest = rest // extent
+        ox += index * tl.load(table + 3 * d + 1)
+        oo += index * tl.load(table + 3 * d + 2)
+    lp = tl.arange(0, BP)
+    lq = tl.arange(0, BQ)
+    in_p = lp < p_extent - p
+    in_q = lq < q_extent - q
+    tile = tl.load(x + ox + (lq[:, None] * xq + lp[None, :]), mask=in_q[:, None] & in_p[None, :])
+    tl.store(
+        out + oo + (lp[:, None] * outp + lq[None, :]), tl.trans(tile), mask=in_p[:, None] & in_q[None, :]
+    )
+
+
+@triton.jit
+def gather_rows(x, index, out, count, extent, inner, count_each, BLOCK: tl.constexpr):
+    """out[o, i, :] = x[o, index[i], :] with x [outer, extent, inner]. A negative index counts from the end."""
+    outer = tl.program_id(1).to(tl.int64)
+    first = tl.program_id(0).to(tl.int64) * count_each
+    last = tl.minimum(first + count_each, count)
+    lane = tl.arange(0, BLOCK)
+    for i in range(first, last):
+        row = tl.load(index + i).to(tl.int64)
+        row = tl.where(row < 0, row + extent, row)
+        source = x + (outer * extent + row) * inner
+        target = out + (outer * count + i) * inner
+        for col in range(0, inner, BLOCK):
+            mask = lane < inner - col
+            tl.store(target + col + lane, tl.load(source + col + lane, mask=mask), mask=mask)
+
+
+@triton.jit
+def scatter_rows(
+    updates,
+    index,
+    out,
+    count,
+    extent,
+    inner,
+    cols_each,
+    ADD: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """out[o, index[i], :] = or += updates[o, i, :]. A program owns a range of columns and takes the rows in
+    order, so sums have one fixed order and the last of equal indices wins."""
+    outer = tl.program_id(1).to(tl.int64)
+    begin = tl.program_id(0).to(tl.int64) * cols_each
+    end = tl.minimum(begin + cols_each, inner)
+    lane = tl.arange(0, BLOCK)
+    for i in range(0, count):
+        row = tl.load(index + i).to(tl.int64)
+        row = tl.where(row < 0, row + extent, row)
+        source = updates + (outer * count + i) * inner
+        target = out + (outer * extent + row) * inner
+        for col in range(begin, end, BLOCK):
+            mask = lane < end - col
+            value = tl.load(source + col + lane, mask=mask)
+            if ADD:
+                value = value.to(ACC) + tl.load(target + col + lane, mask=mask).to(ACC)
+            tl.store(target + col + lane, value.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def zero_rows(index, out, count, extent, inner, cols_each, BLOCK: tl.constexpr):
+    """out[index[i], :] = 0."""
+    begin = tl.program_id(0).to(tl.int64) * cols_each
+    end = tl.minimum(begin + cols_each, inner)
+    lane = tl.arange(0, BLOCK)
+    for i in range(0, count):
+        row = tl.load(index + i).to(tl.int64)
+        row = tl.where(row < 0, row + extent, row)
+        for col in range(begin, end, BLOCK):
+            zero = tl.zeros([BLOCK], dtype=tl.int32).to(out.dtype.element_ty)
+            tl.store(out + row * inner + col + lane, zero, mask=lane < end - col)
+
+
+@triton.jit
+def flatten_index(index, out, table, n, depth, BLOCK: tl.constexpr):
+    """out[i] = the row number which index[i, :] of `depth` coordinates names; `table` has extents, then strides."""
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    lane = start + tl.arange(0, BLOCK)
+    mask = lane < n
+    total = lane * 0
+    for d in range(0, depth):
+        coordinate = tl.load(index + lane * depth + d, mask=mask).to(tl.int64)
+        extent = tl.load(table + d)
+        coordinate = tl.where(coordinate < 0, coordinate + extent, coordinate)
+        total += coordinate * tl.load(table + depth + d)
+    tl.store(out + lane, total, mask=mask)
+
+
+@triton.jit
+def take_along(x, index, out, n, x_extent, extent, inner, BLOCK: tl.constexpr):
+    """out[o, i, c] = x[o, index[o, i, c], c]; x [outer, x_extent, inner], index and out [outer, extent, inner]."""
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    lane = start + tl.arange(0, BLOCK)
+    mask = lane < n
+    row = tl.load(index + lane, mask=mask, other=0).to(tl.int64)
+    row = tl.where(row < 0, row + x_extent, row)
+    outer = lane // (extent * inner)
+    value = tl.load(x + (outer * x_extent + row) * inner + lane % inner, mask=mask)
+    tl.store(out + lane, value, mask=mask)
+
+
+@triton.jit
+def put_along(
+    values, index, out, count, x_extent, extent, inner,
+    MODE: tl.constexpr, SCALAR: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """out[o, index[o, i, c], c] = (or +=, *=) values[o, i, c]. A lane owns one (o, c) and takes i in order."""
+    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = lane < count
+    outer = lane // inner
+    col = lane % inner
+    for i in range(0, extent):
+        place = (outer * extent + i) * inner + col
+        row = tl.load(index + place, mask=mask, other=0).to(tl.int64)
+        row = tl.where(row < 0, row + x_extent, row)
+        target = out + (outer * x_extent + row) * inner + col
+        if MODE == "zero":
+            value = tl.zeros([BLOCK], dtype=tl.int32)
+        elif SCALAR:
+            value = tl.load(values + lane * 0, mask=mask)
+        else:
+            value = tl.load(values + place, mask=mask)
+        if MODE == "add":
+            value = value.to(ACC) + tl.load(target, mask=mask).to(ACC)
+        elif MODE == "multiply":
+            value = value.to(ACC) * tl.load(target, mask=mask).to(ACC)
+        tl.store(target, value.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def cumsum(
+    x, out, count, extent, inner,
+    EXCLUSIVE: tl.constexpr, REVERSE: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Running sums along the middle of [outer, extent, inner]. A lane owns one (outer, inner)."""
+    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = lane < count
+    base = (lane // inner) * extent * inner + lane % inner
+    total = tl.zeros([BLOCK], dtype=ACC)
+    for i in range(0, extent):
+        step = i
+        if REVERSE:
+            step = extent - 1 - i
+        place = base + step * inner
+        value = tl.load(x + place, mask=mask).to(ACC)
+        if EXCLUSIVE:
+            tl.store(out + place, total.to(out.dtype.element_ty), mask=mask)
+            total += value
+        else:
+            total += value
+            tl.store(out + place, total.to(out.dtype.element_ty), mask=mask)

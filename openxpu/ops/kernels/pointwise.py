@@ -1,0 +1,163 @@
+# Kernels that apply one function to every element, for any function of up to three tensors and three scalars.
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def apply(FN: tl.constexpr, INPUTS: tl.constexpr, SCALARS: tl.constexpr, x, y, z, a, b, c):
+    """FN of the first INPUTS of x, y, z and the first SCALARS of a, b, c."""
+    if INPUTS == 1:
+        if SCALARS == 0:
+            value = FN(x)
+        elif SCALARS == 1:
+            value = FN(x, a)
+        elif SCALARS == 2:
+            value = FN(x, a, b)
+        else:
+            value = FN(x, a, b, c)
+    elif INPUTS == 2:
+        if SCALARS == 0:
+            value = FN(x, y)
+        elif SCALARS == 1:
+            value = FN(x, y, a)
+        elif SCALARS == 2:
+            value = FN(x, y, a, b)
+        else:
+            value = FN(x, y, a, b, c)
+    else:
+        if SCALARS == 0:
+            value = FN(x, y, z)
+        elif SCALARS == 1:
+            value = FN(x, y, z, a)
+        else:
+            value = FN(x, y, z, a, b)
+    return value
+
+
+@triton.jit
+def load(pointer, offsets, mask, COMPUTE: tl.constexpr):
+    """Values in the dtype of the computation; None keeps what is stored."""
+    value = tl.load(pointer + offsets, mask=mask)
+    if COMPUTE is not None:
+        value = value.to(COMPUTE)
+    return value
+
+
+@triton.jit
+def flat(
+    x, y, z, out, n, a, b, c,
+    FN: tl.constexpr, INPUTS: tl.constexpr, SCALARS: tl.constexpr, COMPUTE: tl.constexpr,
+    XS: tl.constexpr, YS: tl.constexpr, ZS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One dimension without gaps. XS, YS, ZS: 1, or 0 for an input that is one element."""
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    lane = tl.arange(0, BLOCK)
+    mask = lane < n - start
+    xv = load(x + start * XS, lane * XS, mask, COMPUTE)
+    yv = xv
+    zv = xv
+    if INPUTS > 1:
+        yv = load(y + start * YS, lane * YS, mask, COMPUTE)
+    if INPUTS > 2:
+        zv = load(z + start * ZS, lane * ZS, mask, COMPUTE)
+    value = apply(FN, INPUTS, SCALARS, xv, yv, zv, a, b, c)
+    tl.store(out + start + lane, value.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def strided(
+    x, y, z, out, table, rows, cols, chunks, rows_each, cols_each, xr, yr, zr, outr, xs, ys, zs, outs, a, b, c,
+    FN: tl.constexpr, INPUTS: tl.constexpr, SCALARS: tl.constexpr, COMPUTE: tl.constexpr,
+    XS: tl.constexpr, YS: tl.constexpr, ZS: tl.constexpr, OS: tl.constexpr,
+    OUTER: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Any strides. A program takes a chunk of rows of one outer index, and a range of columns.
+
+    xr.. are the strides of rows, XS.. those of columns when they are 0 or 1 (None: the runtime strides xs..).
+    `table` holds for each of the OUTER further dimensions, innermost first: extent, stride of x, of y, of z, of out."""
+    program = tl.program_id(0).to(tl.int64)
+    rest = program // chunks
+    first = (program - rest * chunks) * rows_each
+    last = tl.minimum(first + rows_each, rows)
+    begin = tl.program_id(1).to(tl.int64) * cols_each
+    end = tl.minimum(begin + cols_each, cols)
+    lane = tl.arange(0, BLOCK)
+    sx = xs if XS is None else XS
+    sy = ys if YS is None else YS
+    sz = zs if ZS is None else ZS
+    so = outs if OS is None else OS
+    ox = begin * sx
+    oy = begin * sy
+    oz = begin * sz
+    oo = begin * so
+    for d in tl.static_range(OUTER):
+        index = rest
+        if d < OUTER - 1:
+            extent = tl.load(table + 5 * d)
+            quotient = rest // extent
+            index = rest - quotient * extent
+            rest = quotient
+        ox += index * tl.load(table + 5 * d + 1)
+        oo += index * tl.load(table + 5 * d + 4)
+        if INPUTS > 1:
+            oy += index * tl.load(table + 5 * d + 2)
+        if INPUTS > 2:
+            oz += index * tl.load(table + 5 * d + 3)
+    for row in range(first, last):
+        for col in range(0, end - begin, BLOCK):
+            mask = lane < end - begin - col
+            xv = load(x + (ox + row * xr + col * sx), lane * sx, mask, COMPUTE)
+            yv = xv
+            zv = xv
+            if INPUTS > 1:
+                yv = load(y + (oy + row * yr + col * sy), lane * sy, mask, COMPUTE)
+            if INPUTS > 2:
+                zv = load(z + (oz + row * zr + col * sz), lane * sz, mask, COMPUTE)
+            value = apply(FN, INPUTS, SCALARS, xv, yv, zv, a, b, c)
+            tl.store(
+                out + (oo + row * outr + col * so) + lane * so, value.to(out.dtype.element_ty), mask=mask
+            )
+
+
+@triton.jit
+def gathered(
+    x, y, z, out, table, n, a, b, c,
+    FN: tl.constexpr, INPUTS: tl.constexpr, SCALARS: tl.constexpr, COMPUTE: tl.constexpr,
+    DIMS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Any strides when the inner dimension is short: every lane finds its own offsets.
+
+    `table` holds for each dimension, innermost first: extent, multiplier and shift of the division by it (exact
+    below 2^31), strides of x, y, z, out."""
+    start = tl.program_id(0) * BLOCK
+    lane = start + tl.arange(0, BLOCK)
+    mask = lane < n
+    rest = lane
+    ox = lane * 0
+    oy = lane * 0
+    oz = lane * 0
+    oo = lane * 0
+    for d in tl.static_range(DIMS):
+        index = rest
+        if d < DIMS - 1:
+            extent = tl.load(table + 7 * d).to(tl.int32)
+            multiplier = tl.load(table + 7 * d + 1)
+            shift = tl.load(table + 7 * d + 2)
+            quotient = ((rest.to(tl.int64) * multiplier) >> shift).to(tl.int32)
+            index = rest - quotient * extent
+            rest = quotient
+        ox += index * tl.load(table + 7 * d + 3).to(tl.int32)
+        oo += index * tl.load(table + 7 * d + 6).to(tl.int32)
+        if INPUTS > 1:
+            oy += index * tl.load(table + 7 * d + 4).to(tl.int32)
+        if INPUTS > 2:
+            oz += index * tl.load(table + 7 * d + 5).to(tl.int32)
+    xv = load(x, ox, mask, COMPUTE)
+    yv = xv
+    zv = xv
+    if INPUTS > 1:
+        yv = load(y, oy, mask, COMPUTE)
+    if INPUTS > 2:
+        zv = load(z, oz, mask, COMPUTE)
+    value = apply(FN, INPUTS, SCALARS, xv, yv, zv, a, b, c)
+    tl.store(out + oo, value.to(out.dtype.element_ty), mask=mask)

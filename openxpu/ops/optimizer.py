@@ -1,0 +1,200 @@
+# Optimizer planners: one streaming pass per parameter; outputs may be the inputs. Also clipping by norm.
+"""`master` is the f32 copy of an f16 or bf16 parameter, or None. `rate` is the learning rate, a tensor of one element."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openxpu.ops.plan import I64, PlanBuilder, Tensor, dtype_constexpr
+from openxpu.ops.reduce import accumulation_dtype, plan_squared_norm, power_of_two, real, require_contiguous
+
+_BLOCK = 4096
+
+
+def _launch(
+    b: PlanBuilder, kernel: str, param: Tensor, tensors: tuple[Tensor | None, ...], scalars: tuple[float, ...],
+    master: Tensor | None, streams: int, **flags: Any,
+) -> None:  # fmt: skip
+    require_contiguous(kernel, *tensors)
+    n = param.numel
+    acc = accumulation_dtype(param.dtype)
+    block = min(_BLOCK, max(power_of_two(n), 16))
+    b.launch(
+        f"optimizer.{kernel}", -(-n // block), *tensors, I64(n), *(real(value, acc) for value in scalars),
+        cost=streams * param.nbytes, **flags, MASTER=int(master is not None), ACC=dtype_constexpr(acc), BLOCK=block,
+    )  # fmt: skip
+
+
+def plan_sgd(
+    b: PlanBuilder,
+    param: Tensor,
+    rate: Tensor,
+    grad: Tensor,
+    master: Tensor | None,
+    param_out: Tensor,
+    master_out: Tensor | None,
+) -> None:
+    """param -= rate * grad."""
+    _launch(b, "sgd", param, (param, rate, grad, master, param_out, master_out), (), master, 3)
+
+
+def plan_momentum(
+    b: PlanBuilder,
+    param: Tensor,
+    grad: Tensor,
+    velocity: Tensor,
+    rate: Tensor,
+    master: Tensor | None,
+    param_out: Tensor,
+    velocity_out: Tensor,
+    master_out: Tensor | None,
+    mu: float,
+    nesterov: bool = False,
+    decay: float = 0.0,
+    rescale: float = 1.0,
+) -> None:
+    """velocity = mu * velocity + g; param -= rate * velocity, with g = grad * rescale + decay * param."""
+    tensors = (param, grad, velocity, rate, master, param_out, velocity_out, master_out)
+    flags = {"NESTEROV": int(nesterov), "DECAY": int(decay != 0.0)}
+    _launch(b, "momentum", param, tensors, (mu, decay, rescale), master, 5, **flags)
+
+
+def plan_adam(
+    b: PlanBuilder,
+    param: Tensor,
+    grad: Tensor,
+    rate: Tensor,
+    moment1: Tensor,
+    moment2: Tensor,
+    moment2_max: Tensor | None,
+    power1: Tensor,
+    power2: Tensor,
+    master: Tensor | None,
+    skip: Tensor | None,
+    param_out: Tensor,
+    moment1_out: Tensor,
+    moment2_out: Tensor,
+    moment2_max_out: Tensor | None,
+    power1_out: Tensor | None,
+    power2_out: Tensor | None,
+    master_out: Tensor | None,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    rate_ratio: float = 1.0,
+    decay: float = 0.0,
+    amsgrad: bool = False,
+) -> None:
+    """Adam, or AdamW when decay is not zero. power1_out, power2_out: None when the caller moves the powers itself."""
+    tensors = (
+        param, grad, rate, moment1, moment2, moment2_max if amsgrad else None, power1, power2, master, skip,
+        param_out, moment1_out, moment2_out, moment2_max_out if amsgrad else None, master_out,
+    )  # fmt: skip
+    flags = {"AMSGRAD": int(amsgrad), "DECAY": int(decay != 0.0), "SKIP": int(skip is not None)}
+    scalars = (beta1, beta2, epsilon, rate_ratio, decay)
+    _launch(b, "adam", param, tensors, scalars, master, 7, **flags)
+    if power1_out is not None and power2_out is not None:
+        acc = accumulation_dtype(power1.dtype)
+        b.launch(
+            "optimizer.adam_powers", 1, power1, power2, skip, power1_out, power2_out, real(beta1, acc), real(beta2, acc),
+            SKIP=int(skip is not None), ACC=dtype_constexpr(acc),
+        )  # fmt: skip
+
+
+def plan_rmsprop(
+    b: PlanBuilder,
+    param: Tensor,
+    mean_square: Tensor,
+    grad: Tensor,
+    moment: Tensor,
+    rate: Tensor,
+    mean_grad: Tensor | None,
+    master: Tensor | None,
+    param_out: Tensor,
+    moment_out: Tensor,
+    mean_square_out: Tensor,
+    mean_grad_out: Tensor | None,
+    master_out: Tensor | None,
+    epsilon: float,
+    rho: float,
+    mu: float,
+    centered: bool,
+) -> None:
+    tensors = (
+        param, mean_square, grad, moment, rate, mean_grad if centered else None, master,
+        param_out, moment_out, mean_square_out, mean_grad_out if centered else None, master_out,
+    )  # fmt: skip
+    _launch(b, "rmsprop", param, tensors, (epsilon, rho, mu), master, 7, CENTERED=int(centered))
+
+
+def plan_adagrad(
+    b: PlanBuilder,
+    param: Tensor,
+    grad: Tensor,
+    moment: Tensor,
+    rate: Tensor,
+    master: Tensor | None,
+    param_out: Tensor,
+    moment_out: Tensor,
+    master_out: Tensor | None,
+    epsilon: float,
+) -> None:
+    tensors = (param, grad, moment, rate, master, param_out, moment_out, master_out)
+    _launch(b, "adagrad", param, tensors, (epsilon,), master, 5)
+
+
+def plan_adamax(
+    b: PlanBuilder,
+    param: Tensor,
+    grad: Tensor,
+    rate: Tensor,
+    moment: Tensor,
+    peak: Tensor,
+    power1: Tensor,
+    master: Tensor | None,
+    param_out: Tensor,
+    moment_out: Tensor,
+    peak_out: Tensor,
+    master_out: Tensor | None,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+) -> None:
+    tensors = (param, grad, rate, moment, peak, power1, master, param_out, moment_out, peak_out, master_out)
+    _launch(b, "adamax", param, tensors, (beta1, beta2, epsilon), master, 7)
+
+
+def plan_adadelta(
+    b: PlanBuilder,
+    param: Tensor,
+    grad: Tensor,
+    square_grad: Tensor,
+    square_update: Tensor,
+    rate: Tensor,
+    master: Tensor | None,
+    param_out: Tensor,
+    square_grad_out: Tensor,
+    square_update_out: Tensor,
+    master_out: Tensor | None,
+    rho: float,
+    epsilon: float,
+) -> None:
+    tensors = (
+        param, grad, square_grad, square_update, rate, master,
+        param_out, square_grad_out, square_update_out, master_out,
+    )  # fmt: skip
+    _launch(b, "adadelta", param, tensors, (rho, epsilon), master, 7)
+
+
+def plan_clip_by_norm(b: PlanBuilder, x: Tensor, out: Tensor, limit: float) -> None:
+    """x, scaled down to norm `limit` when its norm is greater."""
+    require_contiguous("clip_by_norm", x, out)
+    acc = accumulation_dtype(x.dtype)
+    square = b.scratch((1,), acc)
+    plan_squared_norm(b, x, square)
+    n = x.numel
+    block = min(_BLOCK, max(power_of_two(n), 16))
+    b.launch(
+        "optimizer.clip_to_norm", -(-n // block), x, square, out, I64(n), real(limit, acc),
+        cost=2 * x.nbytes, ACC=dtype_constexpr(acc), BLOCK=block,
+    )  # fmt: skip

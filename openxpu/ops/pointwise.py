@@ -1,0 +1,231 @@
+# Planner of everything that applies one function to every element: broadcasting, strides, grids.
+"""`plan_map(b, "elementwise.add", [x, y], out)` picks the kernel by the shape of the problem that is left when
+dimensions that go together have been merged: one line without gaps, rows, or gathered lanes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from openxpu.ops.plan import (
+    FLOATS,
+    INTEGERS,
+    PlanBuilder,
+    Scalar,
+    Tensor,
+    Unsupported,
+    dtype_constexpr,
+    function_constexpr,
+    scalar_as,
+)
+
+_BLOCK = 8192  # elements of a program in one line: tens of KB
+_PROGRAM_ELEMENTS = 16384  # elements of a program that takes rows
+_SHORT_ROWS = 8  # row dimensions below this give way to a longer one
+_SHORT = 16  # inner dimensions below this are gathered
+
+
+def compute_dtype(dtype: str) -> str:
+    """What a kernel computes in for stored `dtype`: 16-bit floats are widened."""
+    return "f32" if dtype in ("f16", "bf16") else dtype
+
+
+def scalar_kind(compute: str) -> str:
+    """The type in which scalars reach a kernel that computes in `compute`."""
+    return compute if compute in ("f32", "f64") else "i64"
+
+
+def broadcast_strides(tensor: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides of `tensor` seen as `shape` (trailing dimensions aligned, extent 1 repeats by stride 0)."""
+    lead = len(shape) - tensor.ndim
+    own_shape = (1,) * lead + tensor.shape
+    own_strides = (0,) * lead + tensor.strides
+    strides = []
+    for want, have, stride in zip(shape, own_shape, own_strides, strict=True):
+        if have == want:
+            strides.append(stride)
+        elif have == 1:
+            strides.append(0)
+        else:
+            raise ValueError(f"shape {tensor.shape} does not broadcast to {tuple(shape)}")
+    return tuple(strides)
+
+
+def broadcast_shape(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The common shape of several operands."""
+    return tuple(int(extent) for extent in np.broadcast_shapes(*(tuple(shape) for shape in shapes)))
+
+
+def aligned(tensor: Tensor, ndim: int, axis: int) -> Tensor:
+    """`tensor` with extents of 1 added so that its first dimension lies at `axis` of `ndim` dimensions
+    (axis -1: trailing dimensions aligned, as in NumPy)."""
+    if axis == -1 or tensor.ndim >= ndim:
+        return tensor
+    tail = ndim - axis - tensor.ndim
+    if tail < 0:
+        raise Unsupported(
+            f"axis {axis} places {tensor.ndim} dimensions beyond the {ndim} of the other operand"
+        )
+    return tensor.view((*tensor.shape, *(1,) * tail), (*tensor.strides, *(0,) * tail))
+
+
+def collapse(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
+    """Drops extents of 1 and merges neighbours which every operand steps through as one. Returns the extents and
+    each operand's strides."""
+    extents: list[int] = []
+    steps: list[list[int]] = [[] for _ in strides]
+    for d, extent in enumerate(shape):
+        if extent == 1:
+            continue
+        if extents and all(
+            own[-1] == operand[d] * extent for own, operand in zip(steps, strides, strict=True)
+        ):
+            extents[-1] *= extent
+            for own, operand in zip(steps, strides, strict=True):
+                own[-1] = operand[d]
+        else:
+            extents.append(extent)
+            for own, operand in zip(steps, strides, strict=True):
+                own.append(operand[d])
+    return extents, steps
+
+
+def division(divisor: int) -> tuple[int, int]:
+    """(multiplier, shift) with (n * multiplier) >> shift == n // divisor for 0 <= n < 2^31, product below 2^63.
+    Source: Granlund and Montgomery, Division by invariant integers using multiplication, 1994."""
+    bits = max(divisor - 1, 0).bit_length()
+    shift = 31 + bits
+    return -(-(1 << shift) // divisor), shift
+
+
+def _block(extent: int) -> int:
+    """Inner block of a row kernel: few variants, little waste at the end of rows."""
+    return 1024 if extent >= 1024 else 256 if extent >= 256 else 64 if extent >= 64 else 16
+
+
+def plan_map(
+    b: PlanBuilder,
+    function: str,
+    inputs: Sequence[Tensor],
+    out: Tensor,
+    scalars: Sequence[Scalar] = (),
+    compute: str | None = "",
+    effort: int = 1,
+) -> None:
+    """out = function(*inputs, *scalars) for every element, inputs broadcast to out's shape.
+
+    `function` is a @triton.jit function below openxpu/ops/kernels of one to three tensors and up to three
+    scalars. `compute` is the dtype in which it sees the inputs (default: the first input's, 16-bit floats as
+    f32); None leaves each as stored. Scalars come as f32, f64 or i64. `effort` multiplies the cost of
+    an element, for functions that compute rather than copy. `out` may be one of the inputs."""
+    if out.numel == 0:
+        return
+    if compute == "":
+        compute = compute_dtype(inputs[0].dtype)
+    kind = scalar_kind(compute or compute_dtype(inputs[0].dtype))
+    values = [scalar_as(value, kind) for value in scalars]
+    values += [0] * (3 - len(values))
+    strides = [broadcast_strides(tensor, out.shape) for tensor in inputs]
+    extents, (*steps, out_steps) = collapse(out.shape, [*strides, out.strides])
+    pointers = [*inputs, *[None] * (3 - len(inputs)), out]
+    cost = out.numel * (sum(tensor.itemsize for tensor in inputs) + out.itemsize) * effort
+    shared = {
+        "FN": function_constexpr(function),
+        "INPUTS": len(inputs),
+        "SCALARS": len(scalars),
+        "COMPUTE": None if compute is None else dtype_constexpr(compute),
+    }
+    steps += [[0] * len(extents)] * (3 - len(inputs))
+    n = out.numel
+    inner = [own[-1] if own else 0 for own in steps]
+    if not extents or (len(extents) == 1 and out_steps[0] == 1 and all(step in (0, 1) for step in inner)):
+        block = _BLOCK if n > _BLOCK // 8 else _BLOCK // 8
+        xs, ys, zs = inner
+        b.launch(
+            "pointwise.flat", -(-n // block), *pointers, n, *values, cost=cost,
+            **shared, XS=xs, YS=ys, ZS=zs, BLOCK=block,
+        )  # fmt: skip
+        return
+    span = max(
+        sum((extent - 1) * abs(step) for extent, step in zip(extents, own, strict=True))
+        for own in (*steps, out_steps)
+    )
+    if extents[-1] < _SHORT and n < 2**31 and span < 2**31:
+        dims = list(zip(reversed(extents), *(reversed(own) for own in (*steps, out_steps)), strict=True))
+        table = [[extent, *division(extent), *own] for extent, *own in dims]
+        block = 1024
+        b.launch(
+            "pointwise.gathered", -(-n // block), *pointers, b.constant(np.array(table, np.int64)), n, *values,
+            cost=cost * 4, **shared, DIMS=len(dims), BLOCK=block,
+        )  # fmt: skip
+        return
+    dims = list(zip(extents, *steps, out_steps, strict=True))
+    cols, *lanes = dims.pop()
+    # Rows are a dimension that is long enough to make the address arithmetic of a program worth while.
+    rows, *row_steps = (1, 0, 0, 0, 0)
+    if dims:
+        chosen = len(dims) - 1
+        if dims[chosen][0] < _SHORT_ROWS:
+            chosen = max(range(len(dims)), key=lambda d: (dims[d][0], d))
+        rows, *row_steps = dims.pop(chosen)
+    outer = math.prod(extent for extent, *_ in dims)
+    cols_each = cols if rows * cols <= _PROGRAM_ELEMENTS else min(cols, _PROGRAM_ELEMENTS)
+    rows_each = min(rows, max(1, _PROGRAM_ELEMENTS // cols_each))
+    chunks = -(-rows // rows_each)
+    table = b.constant(np.array(dims[::-1], np.int64)) if dims else None
+    xs, ys, zs, os = (step if step in (0, 1) else None for step in lanes)
+    b.launch(
+        "pointwise.strided", (outer * chunks, -(-cols // cols_each)), *pointers, table,
+        rows, cols, chunks, rows_each, cols_each, *row_steps, *lanes, *values, cost=cost,
+        **shared, XS=xs, YS=ys, ZS=zs, OS=os, OUTER=len(dims), BLOCK=_block(cols),
+    )  # fmt: skip
+
+
+def plan_map_reduced(
+    b: PlanBuilder,
+    function: str,
+    inputs: Sequence[Tensor],
+    shape: Sequence[int],
+    out: Tensor,
+    scalars: Sequence[Scalar] = (),
+    axis: int = -1,
+    effort: int = 1,
+) -> None:
+    """function(*inputs, *scalars) over `shape`, summed over the dimensions in which `out` is broadcast to `shape`:
+    the gradient of an operand that was broadcast. The sum has one fixed order."""
+    from openxpu.ops.reduce import plan_sum
+
+    shape = tuple(shape)
+    if math.prod(shape) == 0:
+        b.zero(out)
+        return
+    target = aligned(out, len(shape), axis)
+    lead = len(shape) - target.ndim
+    kept = (1,) * lead + target.shape
+    axes = tuple(d for d, extent in enumerate(shape) if kept[d] == 1 and extent != 1)
+    if not axes:
+        whole = target.view(shape)
+        if function == "elementwise.first" and inputs[0].dtype == out.dtype and inputs[0].shape == shape:
+            from openxpu.ops.layout import plan_copy
+
+            plan_copy(b, inputs[0], whole)
+        else:
+            plan_map(b, function, inputs, whole, scalars, effort=effort)
+        return
+    dtype = compute_dtype(out.dtype)
+    if function == "elementwise.first" and inputs[0].shape == shape and inputs[0].contiguous:
+        plan_sum(b, inputs[0], out, axes)
+        return
+    values = b.scratch(shape, dtype)
+    plan_map(b, function, inputs, values, scalars, effort=effort)
+    plan_sum(b, values, out, axes)
+
+
+def is_float(dtype: str) -> bool:
+    return dtype in FLOATS
+
+
+def is_integer(dtype: str) -> bool:
+    return dtype in INTEGERS

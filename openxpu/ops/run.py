@@ -1,0 +1,101 @@
+# Runs plan functions on device arrays: signature -> plan cache -> replay.
+"""`run(plan_softmax, [x], [(x.shape, x.dtype)], -1)` allocates the outputs on the card of the first input, finds or makes
+the plan for these shapes, dtypes, strides and attributes, and enqueues it on the card's current stream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from openxpu.ops.plan import Dynamic, PlanBuilder, Tensor
+
+if TYPE_CHECKING:
+    from openxpu.runtime import Array
+
+Inputs = Sequence["Array | None | Sequence[Array]"]
+_LIMIT = 4096  # plans kept; the oldest go first
+_plans: dict[Any, Any] = {}
+_lock = threading.Lock()
+
+
+def _key(array: Array) -> tuple[Any, ...]:
+    return (array.shape, array.dtype, array.strides)
+
+
+def run(
+    plan: Callable[..., Any],
+    inputs: Inputs,
+    outputs: Sequence[tuple[Sequence[int], str] | Array | None],
+    *attributes: Any,
+    dynamic: Sequence[int | float] = (),
+    device: Any = None,
+) -> Any:
+    """Calls plan(b, *inputs, *outputs, *attributes) once per signature and replays what it planned.
+
+    An output is a (shape, dtype) to allocate, an Array to write into, or None. Attributes are part of the signature and
+    must be hashable; what changes from call to call goes into `dynamic` and stands as `Dynamic(k)` among the attributes.
+    Returns the outputs: one Array, or a tuple of them."""
+    from openxpu import runtime
+
+    arrays: list[Array] = []
+    signature: list[Any] = [plan]
+
+    def take(value: Any) -> None:
+        if value is None:
+            signature.append(None)
+        elif isinstance(value, list | tuple):
+            signature.append(len(value))
+            for item in value:
+                take(item)
+        else:
+            arrays.append(value)
+            signature.append(_key(value))
+
+    for value in inputs:
+        take(value)
+    if device is None and arrays:
+        device = arrays[0].device
+    results: list[Any] = []
+    for out in outputs:
+        if isinstance(out, tuple):
+            out = runtime.empty(out[0], out[1], device=device)
+        results.append(out)
+        take(out)
+    key = (*signature, attributes)
+    ready = _plans.get(key)
+    if ready is None:
+        ready = _make(plan, [*inputs, *results], attributes)
+        with _lock:
+            if len(_plans) >= _LIMIT:
+                _plans.pop(next(iter(_plans)))
+            _plans[key] = ready
+    runtime.replay(ready, arrays, list(dynamic), device=device)
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _make(plan: Callable[..., Any], values: Sequence[Any], attributes: Sequence[Any]) -> Any:
+    """The native plan of one signature."""
+    count = 0
+
+    def describe(value: Any) -> Any:
+        nonlocal count
+        if value is None:
+            return None
+        if isinstance(value, list | tuple):
+            return [describe(item) for item in value]
+        count += 1
+        return Tensor.argument(count - 1, value.shape, value.dtype, value.strides)
+
+    builder = PlanBuilder(plan.__name__.removeprefix("plan_"))
+    plan(builder, *[describe(value) for value in values], *attributes)
+    return builder.finish()
+
+
+def clear() -> None:
+    """Forgets every plan."""
+    with _lock:
+        _plans.clear()
+
+
+__all__ = ["Dynamic", "clear", "run"]

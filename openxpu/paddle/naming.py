@@ -1,0 +1,266 @@
+# Makes "xpu" work wherever Paddle expects its built-in device of that name.
+"""Paddle's CPU wheel knows the name twice: as the type of our custom device, and as the built-in device that this
+wheel was built without. `paddle.set_device("xpu")` finds the first by itself; "xpu:0", `paddle.device.xpu.*` and a
+few lists find the second, and fail. The functions below are put in their place, each after its module was
+imported. Nothing changes for other device names."""
+
+from __future__ import annotations
+
+import functools
+import importlib.abc
+import importlib.machinery
+import re
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+_NAME = re.compile(r"xpu(?::(\d+))?", re.IGNORECASE)
+
+
+def _place(index: int) -> Any:
+    """CustomPlace of a card; an error naming the cards that exist when there is none of this number."""
+    from paddle.base import core
+
+    count = core.get_custom_device_count("xpu")
+    if not 0 <= index < count:
+        cards = ", ".join(f"xpu:{i}" for i in range(count)) or "none"
+        raise ValueError(
+            f"Device xpu:{index} was asked for, but this machine has these cards: {cards}. "
+            f"Set OPENXPU_CARDS to show more, or choose one of them."
+        )
+    return core.CustomPlace("xpu", index)
+
+
+def _named_place(name: Any) -> Any:
+    """The place for "xpu" or "xpu:<n>", else None."""
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
+    if match is None:
+        return None
+    if match[1] is not None:
+        return _place(int(match[1]))
+    import os
+
+    return _place(int(os.environ.get("FLAGS_selected_xpus", "0").split(",")[0] or 0))
+
+
+def _accepts_xpu(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a place or a name, with "xpu" and "xpu:<n>" understood."""
+
+    @functools.wraps(original)
+    def convert(place: Any = None, *args: Any, **keywords: Any) -> Any:
+        named = _named_place(place)
+        return original(place, *args, **keywords) if named is None else named
+
+    return convert
+
+
+def _replace_everywhere(name: str, original: Any, replacement: Any) -> None:
+    """Rebinds a function in every paddle module that has imported it by name."""
+    for module_name, module in list(sys.modules.items()):
+        if module_name.startswith("paddle") and getattr(module, "__dict__", {}).get(name) is original:
+            setattr(module, name, replacement)
+
+
+def _patch_framework(module: Any) -> None:
+    original = module._get_paddle_place
+    _replace_everywhere("_get_paddle_place", original, _accepts_xpu(original))
+
+
+def _answers_yes_outside(original: Callable[[], bool]) -> Callable[[], bool]:
+    """True for programs, which ask in order to know whether "xpu" may be used; Paddle's own modules ask in order
+    to choose their built-in XPU code, which is not there."""
+
+    @functools.wraps(original)
+    def is_compiled_with_xpu() -> bool:
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        return original() if caller == "paddle" or caller.startswith("paddle.") else True
+
+    return is_compiled_with_xpu
+
+
+def _patch_device(module: Any) -> None:
+    original = module._convert_to_place
+    _replace_everywhere("_convert_to_place", original, _accepts_xpu(original))
+    compiled = module.is_compiled_with_xpu
+    _replace_everywhere("is_compiled_with_xpu", compiled, _answers_yes_outside(compiled))
+    is_available = module.is_available
+
+    @functools.wraps(is_available)
+    def available() -> bool:
+        return is_available() or module.core.get_custom_device_count("xpu") > 0
+
+    module.is_available = available
+    from paddle.device import xpu
+
+    _patch_device_xpu(xpu)
+
+
+def _index(device: Any) -> int:
+    """The number of a card given as None (the current one), a number, a name or a place."""
+    from paddle.base import core, framework
+
+    if device is None:
+        place = framework._current_expected_place_()
+        return place.get_device_id() if isinstance(place, core.CustomPlace) else 0
+    if isinstance(device, int):
+        return _place(device).get_device_id()
+    place = _named_place(device) or device
+    if not isinstance(place, core.CustomPlace) or place.get_device_type() != "xpu":
+        raise ValueError(
+            f"paddle.device.xpu was asked about {device!r}; it takes a number, 'xpu', 'xpu:<n>' or a place of device xpu."
+        )
+    return place.get_device_id()
+
+
+def _patch_device_xpu(module: Any) -> None:
+    """paddle.device.xpu in terms of the custom device's functions."""
+    from paddle.base import core
+    from paddle.device import custom_device
+
+    def of_card(name: str) -> Callable[..., Any]:
+        function = getattr(custom_device, name)
+
+        @functools.wraps(function)
+        def call(device: Any = None) -> Any:
+            return function(_index(device))
+
+        return call
+
+    for name in (
+        "max_memory_allocated", "max_memory_reserved", "reset_max_memory_allocated", "reset_max_memory_reserved",
+        "memory_allocated", "memory_reserved",
+    ):  # fmt: skip
+        setattr(module, name, of_card(name))
+
+    def synchronize(device: Any = None) -> None:
+        """Waits for all work of a card (of the current one when none is given)."""
+        core._synchronize_custom_device("xpu", _index(device))
+
+    def current_stream(device: Any = None) -> Any:
+        """The stream that operators of a card use now."""
+        return core._get_current_custom_device_stream("xpu", _index(device))
+
+    def memory_total(device: Any = None) -> int:
+        """Bytes that the card may hand out."""
+        from openxpu import _runtime
+
+        return int(_runtime.card(_index(device)).memory_stats()["limit"])
+
+    def memory_used(device: Any = None) -> int:
+        """Bytes that are handed out, to this process's allocator and to others."""
+        from openxpu import _runtime
+
+        return int(_runtime.card(_index(device)).memory_stats()["used"])
+
+    class Stream(core.CustomDeviceStream):
+        """A stream of a card: Stream(device=None, priority=2)."""
+
+        def __init__(self, device: Any = None, priority: int = 2, blocking: bool = False) -> None:
+            super().__init__("xpu", _index(device), priority, blocking=blocking)
+
+    class Event(core.CustomDeviceEvent):
+        """A point in a stream's queue: Event(enable_timing=False)."""
+
+        def __init__(
+            self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False, device: Any = None
+        ) -> None:
+            super().__init__("xpu", _index(device), enable_timing, blocking, interprocess)
+
+    def create_stream(
+        device_id: Any = None, priority: int = 2, device_type: str | None = None, blocking: bool = False
+    ) -> Stream:
+        """A new stream of a card."""
+        return Stream(device_id, priority, blocking)
+
+    def create_event(
+        enable_timing: bool = False, blocking: bool = False, interprocess: bool = False,
+        device_type: str | None = None, device_id: int = 0,
+    ) -> Event:  # fmt: skip
+        """A new event of a card."""
+        return Event(enable_timing, blocking, interprocess, device_id)
+
+    def get_rng_state(device: Any = None) -> Any:
+        """The state of a card's generator."""
+        return core.default_custom_device_generator(_place(_index(device))).get_state()
+
+    def set_rng_state(new_state: Any, device: Any = None) -> None:
+        """Sets the state of a card's generator to one that get_rng_state returned."""
+        core.default_custom_device_generator(_place(_index(device))).set_state(new_state)
+
+    def manual_seed(seed: int) -> None:
+        """Seeds the generator of the current card."""
+        core.default_custom_device_generator(_place(_index(None))).manual_seed(int(seed))
+
+    for function in (
+        synchronize, current_stream, memory_total, memory_used, Stream, Event, create_stream, create_event,
+        get_rng_state, set_rng_state, manual_seed,
+    ):  # fmt: skip
+        setattr(module, function.__name__, function)
+    module.device_count = lambda: core.get_custom_device_count("xpu")
+    module.empty_cache = custom_device.empty_cache
+
+
+def _patch_auto_cast(module: Any) -> None:
+    """bf16 AMP is on for the custom devices of a list that has no xpu."""
+    original = module._is_custom_device_bfloat16_supported
+
+    @functools.wraps(original)
+    def supported() -> bool:
+        return module._current_expected_place().get_device_type() == "xpu" or original()
+
+    module._is_custom_device_bfloat16_supported = supported
+
+
+_PATCHES: dict[str, Callable[[Any], None]] = {
+    "paddle.base.framework": _patch_framework,
+    "paddle.device": _patch_device,
+    "paddle.amp.auto_cast": _patch_auto_cast,
+}
+
+
+class _AfterImport(importlib.abc.MetaPathFinder):
+    """Runs a patch right after its module was executed, then takes itself away."""
+
+    def __init__(self, patches: dict[str, Callable[[Any], None]]) -> None:
+        self.waiting = patches
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Finds the module as usual, with a loader that ends in the patch."""
+        patch = self.waiting.pop(name, None)
+        if patch is None:
+            return None
+        if not self.waiting:
+            sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            patch(module)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def _complete(name: str) -> bool:
+    """True when a module has been executed to its end."""
+    module = sys.modules.get(name)
+    spec = getattr(module, "__spec__", None)
+    return module is not None and not getattr(spec, "_initializing", False)
+
+
+def install() -> None:
+    """Patches what is there already and waits for the rest."""
+    waiting = {}
+    for name, patch in _PATCHES.items():
+        if _complete(name):
+            patch(sys.modules[name])
+        else:
+            waiting[name] = patch
+    if waiting:
+        sys.meta_path.insert(0, _AfterImport(waiting))

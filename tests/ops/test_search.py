@@ -1,0 +1,51 @@
+# Arg-max, arg-min, top k and accuracy against NumPy.
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from execute import NAMES, execute
+
+from openxpu.ops import search as ops
+
+
+def ties(shape: Any, dtype: Any) -> np.ndarray:
+    return np.round(np.random.default_rng(0).standard_normal(shape) * 3).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
+@pytest.mark.parametrize(("shape", "axis"), [((3, 50), 1), ((3, 50), 0), ((3, 50), None), ((2, 5000), 1), ((2, 3, 4), 1)])
+def test_arg_best(shape: Any, axis: int | None, dtype: Any) -> None:
+    x = ties(shape, dtype)
+    out = () if axis is None else tuple(np.delete(shape, axis))
+    assert (execute(ops.plan_arg_best, [x], [(out, "i64")], axis, True)[0] == x.argmax(axis)).all()
+    assert (execute(ops.plan_arg_best, [x], [(out, "i64")], axis, False)[0] == x.argmin(axis)).all()
+
+
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize(("shape", "axis", "k"), [((3, 50), 1, 4), ((3, 50), 0, 2), ((2, 5000), 1, 5), ((4, 6), 1, 6)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_topk(shape: Any, axis: int, k: int, largest: bool, dtype: Any) -> None:
+    x = ties(shape, dtype)
+    if dtype == np.float32:
+        x.flat[1] = -np.inf
+    expected = np.argsort(-x if largest else x, axis=axis, kind="stable").take(range(k), axis)
+    out = expected.shape
+    values, indices = execute(ops.plan_topk, [x], [(out, NAMES[x.dtype]), (out, "i64")], k, axis, largest)
+    np.testing.assert_array_equal(indices, expected)
+    np.testing.assert_array_equal(values, np.take_along_axis(x, expected, axis))
+    dout = np.random.default_rng(1).standard_normal(out).astype(np.float32)
+    wanted = np.zeros(shape, np.float32)
+    np.put_along_axis(wanted, expected, dout, axis)
+    np.testing.assert_array_equal(execute(ops.plan_topk_grad, [indices, dout], [(shape, "f32")], axis)[0], wanted)
+
+
+@pytest.mark.parametrize(("rows", "k"), [(10, 2), (1, 1), (3000, 5)])
+def test_accuracy(rows: int, k: int) -> None:
+    rng = np.random.default_rng(0)
+    guesses, label = rng.integers(0, 9, (rows, k)), rng.integers(0, 9, (rows, 1))
+    right = int((guesses == label).any(1).sum())
+    share, correct, total = execute(ops.plan_accuracy, [guesses, label], [((), "f32"), ((), "i32"), ((), "i32")])
+    assert (correct, total) == (right, rows)
+    assert abs(float(share) - right / rows) < 1e-6

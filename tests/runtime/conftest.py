@@ -1,0 +1,16 @@
+"""Environment for the processes that run-time tests start."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def python_here(tmp_path: Path) -> dict[str, str]:
+    """An environment in which a child finds this folder's modules, with a run directory of its own."""
+    path = os.pathsep.join([str(Path(__file__).parent), *[p for p in sys.path if p]])
+    return {**os.environ, "PYTHONPATH": path, "OPENXPU_RUN_DIR": str(tmp_path / "run")}
