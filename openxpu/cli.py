@@ -16,7 +16,10 @@ def _demo(arguments: argparse.Namespace) -> int:
     try:
         from openxpu.demo.command import run
     except ModuleNotFoundError as missing:
-        print(f"openxpu demo needs {missing.name}; install it with: pip install 'openxpu[demo]'", file=sys.stderr)
+        print(
+            f"openxpu demo needs {missing.name}; install it with: pip install 'openxpu[demo]'",
+            file=sys.stderr,
+        )
         return 1
     return run(arguments.output, arguments.json, arguments.quick, arguments.skip_gpt, arguments.no_cpu)
 
@@ -40,19 +43,30 @@ def _environment(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="openxpu", description="OpenXPU: an open accelerator stack for PaddlePaddle")
+    parser = argparse.ArgumentParser(
+        prog="openxpu", description="OpenXPU: an open accelerator stack for PaddlePaddle"
+    )
     parser.add_argument("--version", action="store_true", help="print the version and leave")
     commands = parser.add_subparsers(title="commands", metavar="command")
 
     smi = commands.add_parser("smi", help="cards, their memory, utilisation and processes")
     smi.add_argument("--json", action="store_true", help="print JSON")
     smi.add_argument(
-        "--watch", nargs="?", type=float, const=1.0, metavar="SECONDS", help="repeat (every second) until interrupted"
+        "--watch",
+        nargs="?",
+        type=float,
+        const=1.0,
+        metavar="SECONDS",
+        help="repeat (every second) until interrupted",
     )
     smi.set_defaults(run=_smi)
 
-    demo = commands.add_parser("demo", help="train, export and serve a model on the card, beside Paddle's CPU")
-    demo.add_argument("--output", type=Path, default=Path("demo_output"), metavar="DIR", help="where results go")
+    demo = commands.add_parser(
+        "demo", help="train, export and serve a model on the card, beside Paddle's CPU"
+    )
+    demo.add_argument(
+        "--output", type=Path, default=Path("demo_output"), metavar="DIR", help="where results go"
+    )
     demo.add_argument("--json", action="store_true", help="print the results as JSON")
     demo.add_argument("--quick", action="store_true", help="fewer epochs")
     demo.add_argument("--skip-gpt", action="store_true", help="leave the character GPT out")

@@ -22,7 +22,10 @@ class Variable:
 VARIABLES = (
     Variable("OPENXPU_CARDS", "1-64", "1", "how many cards this machine shows"),
     Variable(
-        "OPENXPU_CARD_MEMORY", "4G, 512M, bytes", "75 % of memory / cards", "hard limit of one card's memory in one process"
+        "OPENXPU_CARD_MEMORY",
+        "4G, 512M, bytes",
+        "75 % of memory / cards",
+        "hard limit of one card's memory in one process",
     ),
     Variable("OPENXPU_CARD_THREADS", "1-1024", "processors", "workers of one card"),
     Variable(
@@ -31,9 +34,19 @@ VARIABLES = (
         "shared in a card group (PADDLE_TRAINERS_NUM > 1), else private",
         "backing of card memory: anonymous huge pages, or a memfd that other ranks can map",
     ),
-    Variable("OPENXPU_BLOCKING", "0, 1", "0", "wait for every command as it is enqueued, to find the one that fails"),
+    Variable(
+        "OPENXPU_BLOCKING",
+        "0, 1",
+        "0",
+        "wait for every command as it is enqueued, to find the one that fails",
+    ),
     Variable("OPENXPU_CACHE_DIR", "path", "~/.cache/openxpu/kernels", "compiled kernels"),
-    Variable("OPENXPU_FALLBACK", "allow, warn, error", "allow", "what to do when an operator runs on the CPU instead"),
+    Variable(
+        "OPENXPU_FALLBACK",
+        "allow, warn, error",
+        "allow",
+        "what to do when an operator runs on the CPU instead",
+    ),
     Variable("OPENXPU_DUMP", "ttir,tile,llvm,asm", "", "compiler stages to write beside the cached kernel"),
     Variable(
         "OPENXPU_RUN_DIR",

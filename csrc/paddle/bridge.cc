@@ -4,10 +4,10 @@
 #include <cstring>
 #include <type_traits>
 
-#include "kernel_table.h"
 #include "card.h"
 #include "cpu_call.h"
 #include "errors.h"
+#include "kernel_table.h"
 #include "paddle/phi/core/enforce.h"
 #include "paddle/phi/core/generator.h"
 #include "plan.h"
@@ -82,36 +82,61 @@ constexpr uint8_t kUndefinedDType = 255;
 
 uint8_t dtype_code(phi::DataType dtype) {
   switch (dtype) {
-    case phi::DataType::BOOL: return static_cast<uint8_t>(DType::kBool);
-    case phi::DataType::UINT8: return static_cast<uint8_t>(DType::kU8);
-    case phi::DataType::INT8: return static_cast<uint8_t>(DType::kI8);
-    case phi::DataType::INT16: return static_cast<uint8_t>(DType::kI16);
-    case phi::DataType::INT32: return static_cast<uint8_t>(DType::kI32);
-    case phi::DataType::INT64: return static_cast<uint8_t>(DType::kI64);
-    case phi::DataType::FLOAT16: return static_cast<uint8_t>(DType::kF16);
-    case phi::DataType::BFLOAT16: return static_cast<uint8_t>(DType::kBF16);
-    case phi::DataType::FLOAT32: return static_cast<uint8_t>(DType::kF32);
-    case phi::DataType::FLOAT64: return static_cast<uint8_t>(DType::kF64);
-    case phi::DataType::COMPLEX64: return static_cast<uint8_t>(DType::kC64);
-    case phi::DataType::COMPLEX128: return static_cast<uint8_t>(DType::kC128);
-    default: return kUndefinedDType;
+    case phi::DataType::BOOL:
+      return static_cast<uint8_t>(DType::kBool);
+    case phi::DataType::UINT8:
+      return static_cast<uint8_t>(DType::kU8);
+    case phi::DataType::INT8:
+      return static_cast<uint8_t>(DType::kI8);
+    case phi::DataType::INT16:
+      return static_cast<uint8_t>(DType::kI16);
+    case phi::DataType::INT32:
+      return static_cast<uint8_t>(DType::kI32);
+    case phi::DataType::INT64:
+      return static_cast<uint8_t>(DType::kI64);
+    case phi::DataType::FLOAT16:
+      return static_cast<uint8_t>(DType::kF16);
+    case phi::DataType::BFLOAT16:
+      return static_cast<uint8_t>(DType::kBF16);
+    case phi::DataType::FLOAT32:
+      return static_cast<uint8_t>(DType::kF32);
+    case phi::DataType::FLOAT64:
+      return static_cast<uint8_t>(DType::kF64);
+    case phi::DataType::COMPLEX64:
+      return static_cast<uint8_t>(DType::kC64);
+    case phi::DataType::COMPLEX128:
+      return static_cast<uint8_t>(DType::kC128);
+    default:
+      return kUndefinedDType;
   }
 }
 
 phi::DataType phi_dtype(DType dtype) {
   switch (dtype) {
-    case DType::kBool: return phi::DataType::BOOL;
-    case DType::kU8: return phi::DataType::UINT8;
-    case DType::kI8: return phi::DataType::INT8;
-    case DType::kI16: return phi::DataType::INT16;
-    case DType::kI32: return phi::DataType::INT32;
-    case DType::kI64: return phi::DataType::INT64;
-    case DType::kF16: return phi::DataType::FLOAT16;
-    case DType::kBF16: return phi::DataType::BFLOAT16;
-    case DType::kF32: return phi::DataType::FLOAT32;
-    case DType::kF64: return phi::DataType::FLOAT64;
-    case DType::kC64: return phi::DataType::COMPLEX64;
-    case DType::kC128: return phi::DataType::COMPLEX128;
+    case DType::kBool:
+      return phi::DataType::BOOL;
+    case DType::kU8:
+      return phi::DataType::UINT8;
+    case DType::kI8:
+      return phi::DataType::INT8;
+    case DType::kI16:
+      return phi::DataType::INT16;
+    case DType::kI32:
+      return phi::DataType::INT32;
+    case DType::kI64:
+      return phi::DataType::INT64;
+    case DType::kF16:
+      return phi::DataType::FLOAT16;
+    case DType::kBF16:
+      return phi::DataType::BFLOAT16;
+    case DType::kF32:
+      return phi::DataType::FLOAT32;
+    case DType::kF64:
+      return phi::DataType::FLOAT64;
+    case DType::kC64:
+      return phi::DataType::COMPLEX64;
+    case DType::kC128:
+      return phi::DataType::COMPLEX128;
   }
   return phi::DataType::UNDEFINED;
 }
@@ -200,26 +225,33 @@ void add_doubles(Call& call, const Vector& values) {
 
 void add_scalar(Call& call, const phi::Scalar& scalar, bool dynamic) {
   switch (scalar.dtype()) {
-    case phi::DataType::BOOL: return add_bool(call, scalar.to<bool>(), dynamic);
+    case phi::DataType::BOOL:
+      return add_bool(call, scalar.to<bool>(), dynamic);
     case phi::DataType::FLOAT16:
     case phi::DataType::BFLOAT16:
     case phi::DataType::FLOAT32:
-    case phi::DataType::FLOAT64: return add_double(call, scalar.to<double>(), dynamic);
+    case phi::DataType::FLOAT64:
+      return add_double(call, scalar.to<double>(), dynamic);
     case phi::DataType::COMPLEX64:
     case phi::DataType::COMPLEX128: {
       const auto value = scalar.to<phi::dtype::complex<double>>();
       return add_doubles(call, std::vector<double>{value.real, value.imag});
     }
-    default: return add_int(call, scalar.to<int64_t>(), dynamic);
+    default:
+      return add_int(call, scalar.to<int64_t>(), dynamic);
   }
 }
 
 const char* layout_name(phi::DataLayout layout) {
   switch (layout) {
-    case phi::DataLayout::NHWC: return "NHWC";
-    case phi::DataLayout::NCDHW: return "NCDHW";
-    case phi::DataLayout::NDHWC: return "NDHWC";
-    default: return "NCHW";
+    case phi::DataLayout::NHWC:
+      return "NHWC";
+    case phi::DataLayout::NCDHW:
+      return "NCDHW";
+    case phi::DataLayout::NDHWC:
+      return "NDHWC";
+    default:
+      return "NCHW";
   }
 }
 
@@ -256,18 +288,26 @@ void add(Call& call, Arg kind, const void* arg, bool dynamic) {
       if (!list) return call.words.push(header(kWordAbsent));
       return add_list(call, list->data(), list->size(), false);
     }
-    case Arg::kOutput: return add_tensor(call, as<phi::DenseTensor*>(arg), true);
+    case Arg::kOutput:
+      return add_tensor(call, as<phi::DenseTensor*>(arg), true);
     case Arg::kOutputs: {
       const auto& list = as<std::vector<phi::DenseTensor*>>(arg);
       return add_list(call, list.data(), list.size(), true);
     }
-    case Arg::kScalar: return add_scalar(call, as<phi::Scalar>(arg), dynamic);
-    case Arg::kIntArray: return add_ints(call, as<phi::IntArray>(arg).GetData());
-    case Arg::kBool: return add_bool(call, as<bool>(arg), dynamic);
-    case Arg::kInt32: return add_int(call, as<int>(arg), dynamic);
-    case Arg::kInt64: return add_int(call, as<int64_t>(arg), dynamic);
-    case Arg::kFloat: return add_double(call, as<float>(arg), dynamic);
-    case Arg::kDouble: return add_double(call, as<double>(arg), dynamic);
+    case Arg::kScalar:
+      return add_scalar(call, as<phi::Scalar>(arg), dynamic);
+    case Arg::kIntArray:
+      return add_ints(call, as<phi::IntArray>(arg).GetData());
+    case Arg::kBool:
+      return add_bool(call, as<bool>(arg), dynamic);
+    case Arg::kInt32:
+      return add_int(call, as<int>(arg), dynamic);
+    case Arg::kInt64:
+      return add_int(call, as<int64_t>(arg), dynamic);
+    case Arg::kFloat:
+      return add_double(call, as<float>(arg), dynamic);
+    case Arg::kDouble:
+      return add_double(call, as<double>(arg), dynamic);
     case Arg::kString: {
       const auto& text = as<std::string>(arg);
       return add_string(call, text.data(), text.size());
@@ -281,12 +321,18 @@ void add(Call& call, Arg kind, const void* arg, bool dynamic) {
       const char* name = layout_name(as<phi::DataLayout>(arg));
       return add_string(call, name, std::strlen(name));
     }
-    case Arg::kPlace: return call.words.push(header(kWordAbsent));
-    case Arg::kBools: return add_ints(call, as<std::vector<bool>>(arg));
-    case Arg::kInt32s: return add_ints(call, as<std::vector<int>>(arg));
-    case Arg::kInt64s: return add_ints(call, as<std::vector<int64_t>>(arg));
-    case Arg::kFloats: return add_doubles(call, as<std::vector<float>>(arg));
-    case Arg::kDoubles: return add_doubles(call, as<std::vector<double>>(arg));
+    case Arg::kPlace:
+      return call.words.push(header(kWordAbsent));
+    case Arg::kBools:
+      return add_ints(call, as<std::vector<bool>>(arg));
+    case Arg::kInt32s:
+      return add_ints(call, as<std::vector<int>>(arg));
+    case Arg::kInt64s:
+      return add_ints(call, as<std::vector<int64_t>>(arg));
+    case Arg::kFloats:
+      return add_doubles(call, as<std::vector<float>>(arg));
+    case Arg::kDoubles:
+      return add_doubles(call, as<std::vector<double>>(arg));
     case Arg::kStrings: {
       const auto& list = as<std::vector<std::string>>(arg);
       std::string joined;
@@ -336,8 +382,10 @@ class Decoder {
   Argument next() {
     const uint64_t head = *at_++;
     switch (static_cast<Word>(head & 0xff)) {
-      case kWordAbsent: return Absent{};
-      case kWordTensor: return tensor(head);
+      case kWordAbsent:
+        return Absent{};
+      case kWordTensor:
+        return tensor(head);
       case kWordList: {
         std::vector<std::variant<Absent, TensorMeta>> list(head >> 32);
         for (auto& element : list) {
@@ -346,8 +394,10 @@ class Decoder {
         }
         return list;
       }
-      case kWordBool: return static_cast<bool>((head >> 8) & 1);
-      case kWordInt: return static_cast<int64_t>(*at_++);
+      case kWordBool:
+        return static_cast<bool>((head >> 8) & 1);
+      case kWordInt:
+        return static_cast<int64_t>(*at_++);
       case kWordDouble: {
         double value;
         std::memcpy(&value, at_++, 8);
@@ -371,9 +421,12 @@ class Decoder {
         at_ += values.size();
         return values;
       }
-      case kWordDType: return static_cast<DType>((head >> 8) & 0xff);
-      case kWordDynamicInt: return DynamicScalar{dynamics_++, Scalar::kInt};
-      case kWordDynamicFloat: return DynamicScalar{dynamics_++, Scalar::kFloat};
+      case kWordDType:
+        return static_cast<DType>((head >> 8) & 0xff);
+      case kWordDynamicInt:
+        return DynamicScalar{dynamics_++, Scalar::kInt};
+      case kWordDynamicFloat:
+        return DynamicScalar{dynamics_++, Scalar::kFloat};
     }
     return Absent{};
   }
@@ -450,8 +503,11 @@ bool allocate_outputs(const phi::CustomContext& context, Call& call, const Cache
     const CachedPlan::OutputRule& rule = entry.outputs[i];
     phi::DataType dtype = tensor->dtype();
     switch (rule.kind) {
-      case Plan::Output::kLeave: continue;
-      case Plan::Output::kDType: dtype = phi_dtype(rule.dtype); break;
+      case Plan::Output::kLeave:
+        continue;
+      case Plan::Output::kDType:
+        dtype = phi_dtype(rule.dtype);
+        break;
       case Plan::Output::kMeta:
         if (dtype == phi::DataType::UNDEFINED) {
           throw Error("Kernel " + kernel.name + " has an output (number " + std::to_string(i) +
@@ -487,12 +543,15 @@ void replay(const phi::CustomContext& context, Call& call, const Plan& plan) {
 
 }  // namespace
 
-std::vector<const phi::DenseTensor*> dense_tensors(const std::vector<const phi::TensorBase*>& list) {
+std::vector<const phi::DenseTensor*> dense_tensors(
+    const std::vector<const phi::TensorBase*>& list) {
   std::vector<const phi::DenseTensor*> dense;
   for (const auto* element : list) {
     if (element != nullptr && !phi::DenseTensor::classof(element)) {
-      throw Error("A list of tensors on device xpu holds sparse rows; the card works on dense tensors. Use a dense "
-                  "gradient (sparse=False).");
+      throw Error(
+          "A list of tensors on device xpu holds sparse rows; the card works on dense tensors. Use "
+          "a dense "
+          "gradient (sparse=False).");
     }
     dense.push_back(static_cast<const phi::DenseTensor*>(element));
   }

@@ -1,4 +1,5 @@
-// From a phi kernel's C++ signature to one generic call: the only template that every operator instantiates.
+// From a phi kernel's C++ signature to one generic call: the only template that every operator
+// instantiates.
 #pragma once
 #include <cstdint>
 #include <initializer_list>
@@ -58,10 +59,10 @@ template <typename T>
 struct ArgOf {
   static_assert(!sizeof(T*), "this phi kernel takes an argument type that bridge.h does not know");
 };
-#define OPENXPU_ARG(type, code)                \
-  template <>                                  \
-  struct ArgOf<type> {                         \
-    static constexpr Arg value = Arg::code;    \
+#define OPENXPU_ARG(type, code)             \
+  template <>                               \
+  struct ArgOf<type> {                      \
+    static constexpr Arg value = Arg::code; \
   };
 OPENXPU_ARG(phi::DenseTensor, kTensor)
 OPENXPU_ARG(paddle::optional<phi::DenseTensor>, kOptionalTensor)
@@ -139,10 +140,11 @@ struct Registration {
 void register_kernel(const Registration& row);
 
 template <typename Tag, typename Fn>
-void register_row(const char* name, const char* group, std::initializer_list<phi::DataType> dtypes) {
+void register_row(const char* name, const char* group,
+                  std::initializer_list<phi::DataType> dtypes) {
   using B = Bridge<Tag, Fn>;
-  register_kernel({name, group, &B::kernel, &B::program, reinterpret_cast<void*>(&B::eager), B::types(),
-                   dtypes});
+  register_kernel({name, group, &B::kernel, &B::program, reinterpret_cast<void*>(&B::eager),
+                   B::types(), dtypes});
 }
 
 }  // namespace openxpu::paddle_plugin

@@ -26,8 +26,9 @@ const T& as(const void* pointer) {
 constexpr int kFromOutput = -1;
 int dtype_argument(const std::string& kernel) {
   static const std::unordered_map<std::string, int> exceptions = {
-      {"embedding", 1}, {"embedding_grad", 1}, {"where", 1},
-      {"where_grad", 1}, {"full_like", kFromOutput}, {"c_embedding", 0}, {"c_embedding_grad", 0},
+      {"embedding", 1},        {"embedding_grad", 1},      {"where", 1},
+      {"where_grad", 1},       {"full_like", kFromOutput}, {"c_embedding", 0},
+      {"c_embedding_grad", 0},
   };
   auto found = exceptions.find(kernel);
   return found == exceptions.end() ? 0 : found->second;
@@ -36,7 +37,9 @@ int dtype_argument(const std::string& kernel) {
 class CpuCall {
  public:
   CpuCall(const phi::CustomContext& context, phi::CPUContext* cpu)
-      : context_(context), stream_(*reinterpret_cast<Stream*>(context.stream())), cpu_(cpu),
+      : context_(context),
+        stream_(*reinterpret_cast<Stream*>(context.stream())),
+        cpu_(cpu),
         kernel_context_(cpu) {}
 
   void input(const phi::DenseTensor* tensor) { kernel_context_.EmplaceBackInput(to_cpu(tensor)); }
@@ -125,7 +128,8 @@ class CpuCall {
 const phi::DenseTensor* first_tensor(Arg kind, const void* arg) {
   switch (kind) {
     case Arg::kTensor:
-    case Arg::kMaybeTensor: return static_cast<const phi::DenseTensor*>(arg);
+    case Arg::kMaybeTensor:
+      return static_cast<const phi::DenseTensor*>(arg);
     case Arg::kOptionalTensor: {
       const auto& tensor = as<paddle::optional<phi::DenseTensor>>(arg);
       return tensor ? tensor.get_ptr() : nullptr;
@@ -138,12 +142,14 @@ const phi::DenseTensor* first_tensor(Arg kind, const void* arg) {
       const auto list = dense_tensors(as<std::vector<const phi::TensorBase*>>(arg));
       return list.empty() ? nullptr : list.front();
     }
-    case Arg::kOutput: return as<phi::DenseTensor*>(arg);
+    case Arg::kOutput:
+      return as<phi::DenseTensor*>(arg);
     case Arg::kOutputs: {
       const auto& list = as<std::vector<phi::DenseTensor*>>(arg);
       return list.empty() ? nullptr : list.front();
     }
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 }
 
@@ -174,15 +180,22 @@ void call_on_cpu(Kernel& kernel, const phi::CustomContext& context, const Arg* k
   }
   count_fallback(kernel.name, reason);
   kernel.refused_calls.fetch_add(1, std::memory_order_relaxed);
-  auto* cpu = static_cast<phi::CPUContext*>(phi::DeviceContextPool::Instance().Get(phi::CPUPlace()));
+  auto* cpu =
+      static_cast<phi::CPUContext*>(phi::DeviceContextPool::Instance().Get(phi::CPUPlace()));
   CpuCall call(context, cpu);
   for (int i = 0; i < count; ++i) {
     const void* arg = args[i];
     switch (kinds[i]) {
-      case Arg::kTensor: call.input(static_cast<const phi::DenseTensor*>(arg)); break;
+      case Arg::kTensor:
+        call.input(static_cast<const phi::DenseTensor*>(arg));
+        break;
       case Arg::kMaybeTensor:
-      case Arg::kOptionalTensor: call.input(first_tensor(kinds[i], arg)); break;
-      case Arg::kTensors: call.inputs(as<std::vector<const phi::DenseTensor*>>(arg)); break;
+      case Arg::kOptionalTensor:
+        call.input(first_tensor(kinds[i], arg));
+        break;
+      case Arg::kTensors:
+        call.inputs(as<std::vector<const phi::DenseTensor*>>(arg));
+        break;
       case Arg::kTensorBases:
         call.inputs(dense_tensors(as<std::vector<const phi::TensorBase*>>(arg)));
         break;
@@ -191,26 +204,66 @@ void call_on_cpu(Kernel& kernel, const phi::CustomContext& context, const Arg* k
         call.inputs(list ? *list : std::vector<const phi::DenseTensor*>{nullptr});
         break;
       }
-      case Arg::kOutput: call.output(as<phi::DenseTensor*>(arg)); break;
-      case Arg::kOutputs: call.outputs(as<std::vector<phi::DenseTensor*>>(arg)); break;
-      case Arg::kScalar: call.attribute<phi::Scalar>(arg); break;
-      case Arg::kIntArray: call.attribute<phi::IntArray>(arg); break;
-      case Arg::kBool: call.attribute<bool>(arg); break;
-      case Arg::kInt32: call.attribute<int>(arg); break;
-      case Arg::kInt64: call.attribute<int64_t>(arg); break;
-      case Arg::kFloat: call.attribute<float>(arg); break;
-      case Arg::kDouble: call.attribute<double>(arg); break;
-      case Arg::kString: call.attribute<std::string>(arg); break;
-      case Arg::kDataType: call.attribute<phi::DataType>(arg); break;
-      case Arg::kDataLayout: call.attribute<phi::DataLayout>(arg); break;
-      case Arg::kPlace: call.attribute<phi::Place>(arg); break;
-      case Arg::kBools: call.attribute<std::vector<bool>>(arg); break;
-      case Arg::kInt32s: call.attribute<std::vector<int>>(arg); break;
-      case Arg::kInt64s: call.attribute<std::vector<int64_t>>(arg); break;
-      case Arg::kFloats: call.attribute<std::vector<float>>(arg); break;
-      case Arg::kDoubles: call.attribute<std::vector<double>>(arg); break;
-      case Arg::kStrings: call.attribute<std::vector<std::string>>(arg); break;
-      case Arg::kScalars: call.attribute<std::vector<phi::Scalar>>(arg); break;
+      case Arg::kOutput:
+        call.output(as<phi::DenseTensor*>(arg));
+        break;
+      case Arg::kOutputs:
+        call.outputs(as<std::vector<phi::DenseTensor*>>(arg));
+        break;
+      case Arg::kScalar:
+        call.attribute<phi::Scalar>(arg);
+        break;
+      case Arg::kIntArray:
+        call.attribute<phi::IntArray>(arg);
+        break;
+      case Arg::kBool:
+        call.attribute<bool>(arg);
+        break;
+      case Arg::kInt32:
+        call.attribute<int>(arg);
+        break;
+      case Arg::kInt64:
+        call.attribute<int64_t>(arg);
+        break;
+      case Arg::kFloat:
+        call.attribute<float>(arg);
+        break;
+      case Arg::kDouble:
+        call.attribute<double>(arg);
+        break;
+      case Arg::kString:
+        call.attribute<std::string>(arg);
+        break;
+      case Arg::kDataType:
+        call.attribute<phi::DataType>(arg);
+        break;
+      case Arg::kDataLayout:
+        call.attribute<phi::DataLayout>(arg);
+        break;
+      case Arg::kPlace:
+        call.attribute<phi::Place>(arg);
+        break;
+      case Arg::kBools:
+        call.attribute<std::vector<bool>>(arg);
+        break;
+      case Arg::kInt32s:
+        call.attribute<std::vector<int>>(arg);
+        break;
+      case Arg::kInt64s:
+        call.attribute<std::vector<int64_t>>(arg);
+        break;
+      case Arg::kFloats:
+        call.attribute<std::vector<float>>(arg);
+        break;
+      case Arg::kDoubles:
+        call.attribute<std::vector<double>>(arg);
+        break;
+      case Arg::kStrings:
+        call.attribute<std::vector<std::string>>(arg);
+        break;
+      case Arg::kScalars:
+        call.attribute<std::vector<phi::Scalar>>(arg);
+        break;
     }
   }
   call.run(native);

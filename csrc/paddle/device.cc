@@ -30,8 +30,8 @@ C_Status quiet(F&& body) noexcept {
   }
 }
 
-// All other calls throw Paddle's exceptions with the run time's sentence: a status code would become
-// "CustomDevice error" without a reason.
+// All other calls throw Paddle's exceptions with the run time's sentence: a status code would
+// become "CustomDevice error" without a reason.
 template <auto function>
 struct Guarded;
 template <typename... Args, C_Status (*function)(Args...)>
@@ -148,8 +148,8 @@ C_Status device_memory_allocate(const C_Device device, void** pointer, size_t si
   try {
     *pointer = card(device->id).allocate(size);
   } catch (const OutOfMemory& error) {
-    throw paddle::memory::allocation::BadAlloc(std::string("ResourceExhaustedError: ") + error.what(),
-                                               "openxpu", 0);
+    throw paddle::memory::allocation::BadAlloc(
+        std::string("ResourceExhaustedError: ") + error.what(), "openxpu", 0);
   }
   return C_SUCCESS;
 }

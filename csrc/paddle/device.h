@@ -4,8 +4,8 @@
 
 namespace openxpu::paddle_plugin {
 
-void fill_device_interface(C_DeviceInterface* table);     // device.cc
-void fill_profiler_interface(C_DeviceInterface* table);   // profiler.cc
+void fill_device_interface(C_DeviceInterface* table);      // device.cc
+void fill_profiler_interface(C_DeviceInterface* table);    // profiler.cc
 void fill_collective_interface(C_DeviceInterface* table);  // collectives.cc
 
 }  // namespace openxpu::paddle_plugin

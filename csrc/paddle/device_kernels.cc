@@ -17,7 +17,8 @@ phi::DenseTensor* output(const void* const* args, int i) {
 }
 
 // `out` has its shape from Paddle's shape inference; in place, both have one memory.
-void same_elements(const phi::CustomContext& context, const phi::DenseTensor& x, phi::DenseTensor* out) {
+void same_elements(const phi::CustomContext& context, const phi::DenseTensor& x,
+                   phi::DenseTensor* out) {
   if (out == nullptr) return;
   if (x.initialized() && out->initialized() && out->Holder() == x.Holder()) return;
   context.Alloc(out, x.dtype());

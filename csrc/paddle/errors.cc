@@ -16,7 +16,8 @@ void rethrow_for_paddle() {
   } catch (const OutOfMemory& error) {
     PADDLE_THROW(common::errors::ResourceExhausted("%s", error.what()));
   } catch (const PlanError& error) {
-    if (error.type == "Unsupported") PADDLE_THROW(common::errors::Unimplemented("%s", error.what()));
+    if (error.type == "Unsupported")
+      PADDLE_THROW(common::errors::Unimplemented("%s", error.what()));
     PADDLE_THROW(common::errors::External("%s", error.what()));
   } catch (const Error& error) {
     PADDLE_THROW(common::errors::External("%s", error.what()));

@@ -67,10 +67,11 @@ Policy policy() {
     if (text == nullptr || *text == 0 || std::strcmp(text, "allow") == 0) return Policy::kAllow;
     if (std::strcmp(text, "warn") == 0) return Policy::kWarn;
     if (std::strcmp(text, "error") == 0) return Policy::kError;
-    std::fprintf(stderr,
-                 "OpenXPU: OPENXPU_FALLBACK is \"%s\"; it can be allow, warn or error. It is taken as "
-                 "allow.\n",
-                 text);
+    std::fprintf(
+        stderr,
+        "OpenXPU: OPENXPU_FALLBACK is \"%s\"; it can be allow, warn or error. It is taken as "
+        "allow.\n",
+        text);
     return Policy::kAllow;
   }();
   return chosen;
@@ -85,7 +86,8 @@ void note(const std::string& kernel, Counter& entry, const std::string& reason) 
                   " OPENXPU_FALLBACK=error forbids that; set it to warn or allow to go on.");
     }
     if (!entry.warned.exchange(true)) {
-      std::fprintf(stderr, "OpenXPU: operator %s runs on the CPU: %s\n", kernel.c_str(), why.c_str());
+      std::fprintf(stderr, "OpenXPU: operator %s runs on the CPU: %s\n", kernel.c_str(),
+                   why.c_str());
     }
   }
   entry.calls.fetch_add(1, std::memory_order_relaxed);
@@ -96,8 +98,8 @@ void note(const std::string& kernel, Counter& entry, const std::string& reason) 
 // Paddle decides about a fallback in two places, both calls from libpaddle.so into libphi_core.so:
 //  - eager: each call asks SelectKernelOrThrowError, whose result says `has_fallback_cpu`;
 //  - programs (to_static, Inference): while a program is lowered, HasKernel(card) fails and
-//    HasKernel(CPU) succeeds; later the instruction takes its kernel from SelectKernel. It gets a copy
-//    of the kernel there that counts each run.
+//    HasKernel(CPU) succeeds; later the instruction takes its kernel from SelectKernel. It gets a
+//    copy of the kernel there that counts each run.
 // The calls go through libpaddle.so's procedure linkage table, whose entries are replaced here. All
 // hooks call the original function and change nothing else.
 
@@ -106,7 +108,8 @@ using phi::KernelFactory;
 using phi::KernelKey;
 using phi::KernelResult;
 
-using SelectOrThrow = KernelResult (*)(const KernelFactory*, const std::string&, const KernelKey&, bool);
+using SelectOrThrow = KernelResult (*)(const KernelFactory*, const std::string&, const KernelKey&,
+                                       bool);
 using Has = bool (*)(const KernelFactory*, const std::string&, const KernelKey&);
 using Select = const Kernel& (*)(const KernelFactory*, const std::string&, const KernelKey&);
 using Construct = void (*)(void*, size_t, const phi::Place&, pir::Operation*,
@@ -144,7 +147,8 @@ std::string lowered_key(const std::string& name, const KernelKey& key) {
   return name + '/' + std::to_string(static_cast<int>(key.dtype()));
 }
 
-thread_local std::string missing_on_card;  // the last HasKernel on this thread that failed for a card
+thread_local std::string
+    missing_on_card;  // the last HasKernel on this thread that failed for a card
 
 bool has(const KernelFactory* factory, const std::string& name, const KernelKey& key) {
   const bool found = original_has(factory, name, key);
@@ -161,8 +165,8 @@ bool has(const KernelFactory* factory, const std::string& name, const KernelKey&
   return found;
 }
 
-// A kernel has a plain function pointer and no room for a counter, so there is a supply of functions,
-// each with a place of its own.
+// A kernel has a plain function pointer and no room for a counter, so there is a supply of
+// functions, each with a place of its own.
 constexpr size_t kPlaces = 1024;
 struct Place {
   std::string name;
@@ -191,7 +195,8 @@ const Kernel& counting_kernel(const std::string& name, const KernelKey& key, con
   static const auto functions = counting_functions(std::make_index_sequence<kPlaces>());
   static std::mutex mutex;
   static auto* made = new std::unordered_map<std::string, Place*>;
-  const std::string id = lowered_key(name, key) + '/' + std::to_string(static_cast<int>(key.layout()));
+  const std::string id =
+      lowered_key(name, key) + '/' + std::to_string(static_cast<int>(key.layout()));
   std::lock_guard<std::mutex> lock(mutex);
   auto found = made->find(id);
   if (found != made->end()) return found->second->counting;
@@ -244,15 +249,19 @@ struct Hook {
 };
 
 const char kSelectOrThrow[] =
-    "_ZNK3phi13KernelFactory24SelectKernelOrThrowErrorERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
+    "_ZNK3phi13KernelFactory24SelectKernelOrThrowErrorERKNSt7__cxx1112basic_stringIcSt11char_"
+    "traitsIcESaIcEEE"
     "RKNS_9KernelKeyEb";
 const char kHas[] =
-    "_ZNK3phi13KernelFactory9HasKernelERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEERKNS_9KernelKeyE";
+    "_ZNK3phi13KernelFactory9HasKernelERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEERKNS_"
+    "9KernelKeyE";
 const char kSelect[] =
-    "_ZNK3phi13KernelFactory12SelectKernelERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEERKNS_"
+    "_ZNK3phi13KernelFactory12SelectKernelERKNSt7__cxx1112basic_stringIcSt11char_"
+    "traitsIcESaIcEEERKNS_"
     "9KernelKeyE";
 const char kConstruct[] =
-    "_ZN6paddle9framework20PhiKernelInstructionC1EmRKN3phi5PlaceEPN3pir9OperationEPKNS0_18ValueExecutionInfoE";
+    "_ZN6paddle9framework20PhiKernelInstructionC1EmRKN3phi5PlaceEPN3pir9OperationEPKNS0_"
+    "18ValueExecutionInfoE";
 
 void write_entry(void** entry, void* value) {
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
@@ -279,21 +288,31 @@ int patch_object(struct dl_phdr_info* info, size_t, void* data) {
   const char* strings = nullptr;
   for (; dynamic->d_tag != DT_NULL; ++dynamic) {
     switch (dynamic->d_tag) {
-      case DT_JMPREL: relocations = reinterpret_cast<const ElfW(Rela)*>(dynamic->d_un.d_ptr); break;
-      case DT_PLTRELSZ: bytes = dynamic->d_un.d_val; break;
-      case DT_SYMTAB: symbols = reinterpret_cast<const ElfW(Sym)*>(dynamic->d_un.d_ptr); break;
-      case DT_STRTAB: strings = reinterpret_cast<const char*>(dynamic->d_un.d_ptr); break;
-      default: break;
+      case DT_JMPREL:
+        relocations = reinterpret_cast<const ElfW(Rela)*>(dynamic->d_un.d_ptr);
+        break;
+      case DT_PLTRELSZ:
+        bytes = dynamic->d_un.d_val;
+        break;
+      case DT_SYMTAB:
+        symbols = reinterpret_cast<const ElfW(Sym)*>(dynamic->d_un.d_ptr);
+        break;
+      case DT_STRTAB:
+        strings = reinterpret_cast<const char*>(dynamic->d_un.d_ptr);
+        break;
+      default:
+        break;
     }
   }
   if (relocations == nullptr || symbols == nullptr || strings == nullptr) return 1;
   for (size_t i = 0; i < bytes / sizeof(ElfW(Rela)); ++i) {
-    const ElfW(Sym)& symbol = symbols[relocations[i].r_info >> 32];
+    const ElfW(Sym) & symbol = symbols[relocations[i].r_info >> 32];
     const char* text = strings + symbol.st_name;
     for (Hook& hook : hooks) {
       if (hook.placed && *hook.original == nullptr) continue;
       if (std::strcmp(text, hook.symbol) != 0) continue;
-      write_entry(reinterpret_cast<void**>(info->dlpi_addr + relocations[i].r_offset), hook.replacement);
+      write_entry(reinterpret_cast<void**>(info->dlpi_addr + relocations[i].r_offset),
+                  hook.replacement);
       hook.placed = true;
     }
   }
@@ -329,7 +348,8 @@ bool install_fallback_hooks() {
        reinterpret_cast<void**>(&original_select_or_throw)},
       {kHas, reinterpret_cast<void*>(&has), reinterpret_cast<void**>(&original_has)},
       {kSelect, reinterpret_cast<void*>(&select), reinterpret_cast<void**>(&original_select)},
-      {kConstruct, reinterpret_cast<void*>(&construct), reinterpret_cast<void**>(&original_construct)},
+      {kConstruct, reinterpret_cast<void*>(&construct),
+       reinterpret_cast<void**>(&original_construct)},
   };
   for (Hook& hook : hooks) {
     *hook.original = dlsym(RTLD_DEFAULT, hook.symbol);

@@ -51,7 +51,7 @@ struct Kernel {
   Kernel(std::string name, std::string group) : name(std::move(name)), group(std::move(group)) {}
   const std::string name;
   const std::string group;  // the Python module that maps it, or "device": needs no plan
-  std::atomic<uint64_t> native_calls{0};  // ran as compiled kernels on a card's stream
+  std::atomic<uint64_t> native_calls{0};   // ran as compiled kernels on a card's stream
   std::atomic<uint64_t> refused_calls{0};  // the planner refused; ran on the CPU (fallback.cc)
   std::atomic<uint64_t> plans_made{0};
   // Asked of Python at the first call: which arguments are dynamic scalars.

@@ -1,4 +1,5 @@
-// The entry point that `import paddle` calls: device table, kernels, fallback counters, naming shim.
+// The entry point that `import paddle` calls: device table, kernels, fallback counters, naming
+// shim.
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -27,8 +28,8 @@ F symbol(const char* name) {
   return reinterpret_cast<F>(dlsym(RTLD_DEFAULT, name));
 }
 
-// Imports openxpu.paddle.boot when this process has a Python interpreter (a C++ inference program has
-// none). By name, so that the plug-in does not depend on a libpython.
+// Imports openxpu.paddle.boot when this process has a Python interpreter (a C++ inference program
+// has none). By name, so that the plug-in does not depend on a libpython.
 void boot_python() {
   auto is_initialized = symbol<int (*)()>("Py_IsInitialized");
   if (is_initialized == nullptr || !is_initialized()) return;
@@ -43,9 +44,10 @@ void boot_python() {
     decref(module);
   } else {
     print();
-    std::fprintf(stderr,
-                 "OpenXPU: the Python package openxpu could not be imported (see above). The device xpu "
-                 "exists, but operators cannot be planned. Install openxpu into this environment.\n");
+    std::fprintf(
+        stderr,
+        "OpenXPU: the Python package openxpu could not be imported (see above). The device xpu "
+        "exists, but operators cannot be planned. Install openxpu into this environment.\n");
   }
   release(state);
 }
@@ -56,7 +58,8 @@ static void init(CustomRuntimeParams* params) {
   PADDLE_CUSTOM_RUNTIME_CHECK_VERSION(params);
   if (paddle_has_its_own_xpu()) {
     std::fprintf(stderr,
-                 "OpenXPU: this Paddle wheel has XPU support of its own, so OpenXPU leaves the device name xpu "
+                 "OpenXPU: this Paddle wheel has XPU support of its own, so OpenXPU leaves the "
+                 "device name xpu "
                  "to it.\n");
     return;
   }
@@ -73,7 +76,8 @@ static void init(CustomRuntimeParams* params) {
   connect_device_kernels();
   if (!install_fallback_hooks()) {
     std::fprintf(stderr,
-                 "OpenXPU: this Paddle build hides its kernel selection, so CPU fallbacks will not be counted.\n");
+                 "OpenXPU: this Paddle build hides its kernel selection, so CPU fallbacks will not "
+                 "be counted.\n");
   }
   boot_python();
 }

@@ -76,8 +76,8 @@ C_Status collect(C_Profiler profiler, uint64_t start_ns, void*) {
     ++correlation;
     const uint64_t begin = record.begin_ns + offset, end = record.end_ns + offset;
     if (note.begin_ns >= start_ns) {
-      phi::RuntimeTraceEvent runtime("openxpu launch", note.begin_ns, note.end_ns, process, note.thread,
-                                     correlation, 0);
+      phi::RuntimeTraceEvent runtime("openxpu launch", note.begin_ns, note.end_ns, process,
+                                     note.thread, correlation, 0);
       profiler_add_runtime_trace_event(profiler, &runtime);
       const bool copy = record.name == "copy";
       phi::DeviceTraceEvent device;
@@ -110,7 +110,8 @@ C_Status collect(C_Profiler profiler, uint64_t start_ns, void*) {
 void EnqueueNote::begin() { begin_ns_ = now(CLOCK_REALTIME); }
 
 void EnqueueNote::end() {
-  const Note note{begin_ns_, now(CLOCK_REALTIME), static_cast<uint64_t>(syscall(SYS_gettid)), commands_};
+  const Note note{begin_ns_, now(CLOCK_REALTIME), static_cast<uint64_t>(syscall(SYS_gettid)),
+                  commands_};
   std::lock_guard<std::mutex> lock(notes_mutex);
   notes[{stream_.card().id(), stream_.index()}].push_back(note);
 }

@@ -1,4 +1,5 @@
-// Notes for Paddle's profiler: which thread enqueued which commands, so that each is shown under its operator.
+// Notes for Paddle's profiler: which thread enqueued which commands, so that each is shown under
+// its operator.
 #pragma once
 #include <atomic>
 #include <cstddef>

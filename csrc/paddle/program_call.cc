@@ -1,4 +1,5 @@
-// A kernel call of a program (to_static, Inference): arguments are taken from the KernelContext by their kinds.
+// A kernel call of a program (to_static, Inference): arguments are taken from the KernelContext by
+// their kinds.
 #include <deque>
 #include <vector>
 
@@ -42,25 +43,44 @@ const void* plain(const phi::Attribute& attribute) {
 
 const void* attribute_address(Values& values, Arg kind, const phi::Attribute& a) {
   switch (kind) {
-    case Arg::kScalar: return scalar(values, a);
-    case Arg::kIntArray: return int_array(values, a);
-    case Arg::kBool: return plain<bool>(a);
-    case Arg::kInt32: return plain<int>(a);
-    case Arg::kInt64: return plain<int64_t>(a);
-    case Arg::kFloat: return plain<float>(a);
-    case Arg::kDouble: return plain<double>(a);
-    case Arg::kString: return plain<std::string>(a);
-    case Arg::kDataType: return plain<phi::DataType>(a);
-    case Arg::kDataLayout: return plain<phi::DataLayout>(a);
-    case Arg::kPlace: return plain<phi::Place>(a);
-    case Arg::kBools: return plain<std::vector<bool>>(a);
-    case Arg::kInt32s: return plain<std::vector<int>>(a);
-    case Arg::kInt64s: return plain<std::vector<int64_t>>(a);
-    case Arg::kFloats: return plain<std::vector<float>>(a);
-    case Arg::kDoubles: return plain<std::vector<double>>(a);
-    case Arg::kStrings: return plain<std::vector<std::string>>(a);
-    case Arg::kScalars: return plain<std::vector<phi::Scalar>>(a);
-    default: return nullptr;
+    case Arg::kScalar:
+      return scalar(values, a);
+    case Arg::kIntArray:
+      return int_array(values, a);
+    case Arg::kBool:
+      return plain<bool>(a);
+    case Arg::kInt32:
+      return plain<int>(a);
+    case Arg::kInt64:
+      return plain<int64_t>(a);
+    case Arg::kFloat:
+      return plain<float>(a);
+    case Arg::kDouble:
+      return plain<double>(a);
+    case Arg::kString:
+      return plain<std::string>(a);
+    case Arg::kDataType:
+      return plain<phi::DataType>(a);
+    case Arg::kDataLayout:
+      return plain<phi::DataLayout>(a);
+    case Arg::kPlace:
+      return plain<phi::Place>(a);
+    case Arg::kBools:
+      return plain<std::vector<bool>>(a);
+    case Arg::kInt32s:
+      return plain<std::vector<int>>(a);
+    case Arg::kInt64s:
+      return plain<std::vector<int64_t>>(a);
+    case Arg::kFloats:
+      return plain<std::vector<float>>(a);
+    case Arg::kDoubles:
+      return plain<std::vector<double>>(a);
+    case Arg::kStrings:
+      return plain<std::vector<std::string>>(a);
+    case Arg::kScalars:
+      return plain<std::vector<phi::Scalar>>(a);
+    default:
+      return nullptr;
   }
 }
 
@@ -101,8 +121,8 @@ void run_program_kernel(Kernel& kernel, phi::KernelContext* context, const Arg* 
         break;
       }
       case Arg::kOutput:
-        values.outputs.push_back(context->MutableOutputAt<phi::DenseTensor>(
-            context->OutputRangeAt(outputs++).first));
+        values.outputs.push_back(
+            context->MutableOutputAt<phi::DenseTensor>(context->OutputRangeAt(outputs++).first));
         pointers[i] = &values.outputs.back();
         break;
       case Arg::kOutputs: {
@@ -117,8 +137,8 @@ void run_program_kernel(Kernel& kernel, phi::KernelContext* context, const Arg* 
         break;
     }
   }
-  run_kernel(kernel, context->GetDeviceContext<phi::CustomContext>(), actual.data(), pointers.data(),
-             count);
+  run_kernel(kernel, context->GetDeviceContext<phi::CustomContext>(), actual.data(),
+             pointers.data(), count);
 }
 
 }  // namespace openxpu::paddle_plugin

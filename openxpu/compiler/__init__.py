@@ -22,9 +22,7 @@ class Kernel:
     arg_types: tuple[str, ...]
     image_path: str
     messages: tuple[str, ...] = ()
-    loaded: Any = field(
-        default=None, repr=False, compare=False
-    )  # keeps the code mapped
+    loaded: Any = field(default=None, repr=False, compare=False)  # keeps the code mapped
 
 
 _kernels: dict[Any, Kernel] = {}
@@ -97,9 +95,7 @@ def get_kernel(
     return found
 
 
-def _load(
-    ref: str, arg_types: list[str], constexprs: dict[str, Any], target: Target
-) -> Kernel:
+def _load(ref: str, arg_types: list[str], constexprs: dict[str, Any], target: Target) -> Kernel:
     from openxpu import _runtime
 
     made, path = get_image(ref, arg_types, constexprs, target)

@@ -16,13 +16,11 @@ Monomial = tuple[Value, ...]
 class Poly:
     """A polynomial with integer coefficients over scalar SSA values (each sign-extended to 64 bits)."""
 
-    __slots__ = ("terms", "_key")
+    __slots__ = ("_key", "terms")
 
     def __init__(self, terms: dict[Monomial, int]):
         self.terms = {m: c for m, c in terms.items() if c}
-        self._key = frozenset(
-            (tuple(v.uid for v in m), c) for m, c in self.terms.items()
-        )
+        self._key = frozenset((tuple(v.uid for v in m), c) for m, c in self.terms.items())
 
     @staticmethod
     def const(c: int) -> Poly:
@@ -35,10 +33,7 @@ class Poly:
         if op is not None:
             if op.name == "arith.constant":
                 return Poly.const(int(op.attrs["value"]))
-            if (
-                op.name in ("arith.extsi", "arith.index_cast")
-                and op.operands[0].type.bits > 1
-            ):
+            if op.name in ("arith.extsi", "arith.index_cast") and op.operands[0].type.bits > 1:
                 return Poly.of(op.operands[0])
         return Poly({(value,): 1})
 
@@ -78,10 +73,7 @@ class Poly:
         return hash(self._key)
 
     def __repr__(self) -> str:
-        return (
-            " + ".join("*".join([str(c), *map(repr, m)]) for m, c in self.terms.items())
-            or "0"
-        )
+        return " + ".join("*".join([str(c), *map(repr, m)]) for m, c in self.terms.items()) or "0"
 
 
 ZERO = Poly({})
@@ -141,10 +133,7 @@ class Form:
             if to is not None:
                 coefs[to] = coefs[to] + self.coefs[d]
         terms = tuple(
-            Term(
-                t.value, tuple(None if d is None else where[d] for d in t.dims), t.coef
-            )
-            for t in self.terms
+            Term(t.value, tuple(None if d is None else where[d] for d in t.dims), t.coef) for t in self.terms
         )
         return Form(self.base, tuple(coefs), terms)
 
@@ -181,17 +170,12 @@ def operand_dims(value: Value) -> DimMap | None:
     assert source is not None
     if op.name == "tt.expand_dims":
         axis = op.attrs["axis"]
-        return tuple(
-            None if source[d] == 1 else (d if d < axis else d + 1)
-            for d in range(len(source))
-        )
+        return tuple(None if source[d] == 1 else (d if d < axis else d + 1) for d in range(len(source)))
     if op.name == "tt.broadcast":
         return tuple(None if source[d] == 1 else d for d in range(len(source)))
     if op.name == "tt.trans":
         order = op.attrs["order"]
-        return tuple(
-            None if source[d] == 1 else order.index(d) for d in range(len(source))
-        )
+        return tuple(None if source[d] == 1 else order.index(d) for d in range(len(source)))
     if op.name == "tt.reshape":
         return reshape_ones(source, value.type.shape)
     return None
@@ -218,9 +202,7 @@ class Analysis:
     def _opaque(self, value: Value) -> Form:
         shape = value.type.shape
         assert shape is not None
-        return Form(
-            ZERO, (ZERO,) * len(shape), (Term(value, identity(len(shape), shape), ONE),)
-        )
+        return Form(ZERO, (ZERO,) * len(shape), (Term(value, identity(len(shape), shape), ONE),))
 
     def _form(self, value: Value) -> Form:
         shape = value.type.shape
@@ -243,9 +225,7 @@ class Analysis:
             where = operand_dims(value)
             if where is not None:
                 return self.form(operands[0]).remap(rank, where)
-            split = self._split(
-                self.form(operands[0]), operands[0].type.shape or (), shape
-            )
+            split = self._split(self.form(operands[0]), operands[0].type.shape or (), shape)
             return split or self._opaque(value)
         if name == "arith.addi":
             return self.form(operands[0]) + self.form(operands[1])
@@ -257,11 +237,7 @@ class Analysis:
                 return a.times(b.base)
             if a.uniform:
                 return b.times(a.base)
-        if (
-            name == "arith.shli"
-            and isinstance(operands[1].constant, int)
-            and operands[1].constant < 31
-        ):
+        if name == "arith.shli" and isinstance(operands[1].constant, int) and operands[1].constant < 31:
             return self.form(operands[0]).times(Poly.const(1 << operands[1].constant))
         if name == "arith.extsi" and operands[0].type.bits >= 32:
             return self.form(operands[0])
@@ -273,9 +249,7 @@ class Analysis:
         return self._opaque(value)
 
     @staticmethod
-    def _split(
-        form: Form, source: tuple[int, ...], target: tuple[int, ...]
-    ) -> Form | None:
+    def _split(form: Form, source: tuple[int, ...], target: tuple[int, ...]) -> Form | None:
         """One dimension cut into several: still affine."""
         big = [d for d in range(len(source)) if source[d] > 1]
         if len(big) != 1 or form.terms:
@@ -322,9 +296,7 @@ class Analysis:
         op = value.op
         if op is not None and value.type.is_tile:
             if op.name == "arith.andi":
-                return self.conjuncts(op.operands[0], dims) + self.conjuncts(
-                    op.operands[1], dims
-                )
+                return self.conjuncts(op.operands[0], dims) + self.conjuncts(op.operands[1], dims)
             if op.name in ("tt.broadcast", "tt.expand_dims", "tt.trans", "tt.reshape"):
                 where = operand_dims(value)
                 if where is not None:

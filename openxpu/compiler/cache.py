@@ -32,9 +32,7 @@ def _digest_files(paths: list[Path]) -> str:
 def compiler_digest() -> str:
     """The compiler's own sources and the versions of what it stands on."""
     sources = _digest_files(list(Path(__file__).parent.glob("*.py")))
-    versions = [
-        f"{name} {importlib.metadata.version(name)}" for name in ("triton", "llvmlite")
-    ]
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("triton", "llvmlite")]
     return hashlib.sha256("\n".join([sources, *versions]).encode()).hexdigest()
 
 
@@ -48,32 +46,21 @@ def package_digest(module_name: str) -> str:
     if spec is None or spec.origin is None:
         return "absent"
     origin = Path(spec.origin)
-    return _digest_files(
-        [origin] if "." not in module_name else list(origin.parent.glob("*.py"))
-    )
+    return _digest_files([origin] if "." not in module_name else list(origin.parent.glob("*.py")))
 
 
 def module_of(ref: str) -> str:
-    return (
-        ref.partition(":")[0]
-        if ":" in ref
-        else "openxpu.ops.kernels." + ref.rpartition(".")[0]
-    )
+    return ref.partition(":")[0] if ":" in ref else "openxpu.ops.kernels." + ref.rpartition(".")[0]
 
 
-def key(
-    ref: str, arg_types: list[str], constexprs: dict[str, Any], target: Target
-) -> str:
+def key(ref: str, arg_types: list[str], constexprs: dict[str, Any], target: Target) -> str:
     """sha256 over everything that decides the code."""
     material = [
         compiler_digest(),
         package_digest(module_of(ref)),
         ref,
         list(arg_types),
-        sorted(
-            (name, type(value).__name__, repr(value))
-            for name, value in constexprs.items()
-        ),
+        sorted((name, type(value).__name__, repr(value)) for name, value in constexprs.items()),
         target.key,
     ]
     return hashlib.sha256(json.dumps(material).encode()).hexdigest()

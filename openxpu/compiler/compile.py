@@ -96,13 +96,9 @@ def resolve(ref: str) -> Any:
         ) from error
     found = getattr(module, function, None)
     if found is None:
-        raise CompileError(
-            f"Kernel {ref!r} was asked for, but {module_name} has no function {function}."
-        )
+        raise CompileError(f"Kernel {ref!r} was asked for, but {module_name} has no function {function}.")
     if not hasattr(found, "arg_names"):
-        raise CompileError(
-            f"Kernel {ref!r} is not a Triton function; decorate it with @triton.jit."
-        )
+        raise CompileError(f"Kernel {ref!r} is not a Triton function; decorate it with @triton.jit.")
     return found
 
 
@@ -129,9 +125,7 @@ def triton_type(name: str) -> str:
     pointer = "*" if name.startswith("*") else ""
     found = _TRITON_DTYPES.get(name.lstrip("*"))
     if found is None:
-        raise CompileError(
-            f"The argument type {name!r} is not known; known are {', '.join(_TRITON_DTYPES)}."
-        )
+        raise CompileError(f"The argument type {name!r} is not known; known are {', '.join(_TRITON_DTYPES)}.")
     return pointer + found
 
 
@@ -200,9 +194,7 @@ def make_ttir(ref: str, arg_types: list[str], constexprs: dict[str, Any]) -> str
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        raise CompileError(
-            f"Triton could not compile kernel {ref!r}: {error}\n{cause}"
-        ) from error
+        raise CompileError(f"Triton could not compile kernel {ref!r}: {error}\n{cause}") from error
     return optimise_ttir(module, context)
 
 
@@ -288,9 +280,7 @@ def compile_ttir(text: str, target: Target, dump: tuple[str, ...] = ()) -> Compi
     )
 
 
-def compile_kernel(
-    ref: str, arg_types: list[str], constexprs: dict[str, Any], target: Target
-) -> Compiled:
+def compile_kernel(ref: str, arg_types: list[str], constexprs: dict[str, Any], target: Target) -> Compiled:
     wanted = tuple(w for w in os.environ.get("OPENXPU_DUMP", "").split(",") if w)
     text = make_ttir(ref, arg_types, constexprs)
     compiled = compile_ttir(text, target, wanted)

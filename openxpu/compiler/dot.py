@@ -172,11 +172,7 @@ class _Dot:
             return
         # A rest of k without a whole word before it still needs one pass.
         end = (
-            k_words
-            if not tail
-            else b.add(
-                k_words, b.zext(b.icmp_signed(">", left.k_rest, e.i64(0)), e.I64)
-            )
+            k_words if not tail else b.add(k_words, b.zext(b.icmp_signed(">", left.k_rest, e.i64(0)), e.I64))
         )
         with e.count_loop(b, e.i64(0), end, block, "dot.k") as at:
             words = e.minimum(b, e.i64(block), b.sub(k_words, at))
@@ -263,25 +259,11 @@ class _Dot:
         along_k = e.known(a.stride_col) == 1 and a.col_pointers is None
         direct = a.dtype == word.name or (word.per_word > 1 and along_k)
         if direct:
-            stride = (
-                e.i64(0)
-                if a.row_pointers is not None
-                else _bytes(b, a.stride_row, size)
-            )
+            stride = e.i64(0) if a.row_pointers is not None else _bytes(b, a.stride_row, size)
             if a.col_pointers is not None:
-                return _Factor(
-                    "cols", a.col_pointers, stride, e.i64(8), self.k_valid, e.i64(0)
-                )
-            step = (
-                e.i64(word.nbytes)
-                if word.per_word > 1
-                else _bytes(b, a.stride_col, size)
-            )
-            form, pointer = (
-                ("strided", a.pointer)
-                if a.row_pointers is None
-                else ("rows", a.row_pointers)
-            )
+                return _Factor("cols", a.col_pointers, stride, e.i64(8), self.k_valid, e.i64(0))
+            step = e.i64(word.nbytes) if word.per_word > 1 else _bytes(b, a.stride_col, size)
+            form, pointer = ("strided", a.pointer) if a.row_pointers is None else ("rows", a.row_pointers)
             assert pointer is not None
             if word.per_word == 1:
                 return _Factor(form, pointer, stride, step, self.k_valid, e.i64(0))
@@ -297,18 +279,10 @@ class _Dot:
                 )
             shift = e.i64(word.per_word.bit_length() - 1)
             rest = b.and_(self.k_valid, e.i64(word.per_word - 1))
-            return _Factor(
-                form, pointer, stride, step, b.lshr(self.k_valid, shift), rest
-            )
+            return _Factor(form, pointer, stride, step, b.lshr(self.k_valid, shift), rest)
         # The sums of rows that unbias i8 want k-contiguous rows.
-        along_m = (
-            e.known(a.stride_row) == 1
-            and a.row_pointers is None
-            and word is not I8_WORD
-        )
-        pack = self._pack(
-            a, "kx" if along_m else "xk", self.m, bias=False, rows_are_k=False
-        )
+        along_m = e.known(a.stride_row) == 1 and a.row_pointers is None and word is not I8_WORD
+        pack = self._pack(a, "kx" if along_m else "xk", self.m, bias=False, rows_are_k=False)
         block = self._run_pack(pack, a, self.m, self.m_valid, rows_are_k=False)
         if along_m:
             return _Factor(
@@ -339,9 +313,7 @@ class _Dot:
         if f.dtype == word.name and along_n and (near or self.m < (64 if f.row_pointers is None else 128)):
             between = e.i64(self.panel * size)
             if f.row_pointers is not None:
-                return _Factor(
-                    "rows", f.row_pointers, between, e.i64(8), whole, e.i64(0)
-                )
+                return _Factor("rows", f.row_pointers, between, e.i64(8), whole, e.i64(0))
             assert f.pointer is not None
             return _Factor(
                 "strided",
@@ -354,22 +326,14 @@ class _Dot:
         pack = self._pack(f, "kx", self.panel, bias=word is I8_WORD, rows_are_k=True)
         block = self._run_pack(pack, f, self.n, self.n_valid, rows_are_k=True)
         between = e.i64(pack.k_words * self.panel * word.nbytes)
-        return _Factor(
-            "strided", block, between, e.i64(self.panel * word.nbytes), whole, e.i64(0)
-        )
+        return _Factor("strided", block, between, e.i64(self.panel * word.nbytes), whole, e.i64(0))
 
-    def _pack(
-        self, f: DotOperand, layout: str, panel: int, bias: bool, rows_are_k: bool
-    ) -> Pack:
+    def _pack(self, f: DotOperand, layout: str, panel: int, bias: bool, rows_are_k: bool) -> Pack:
         size = e.ELEMENT_BYTES[f.dtype]
         extent = self.n if rows_are_k else self.m
-        k_stride, x_stride = (
-            (f.stride_row, f.stride_col) if rows_are_k else (f.stride_col, f.stride_row)
-        )
+        k_stride, x_stride = (f.stride_row, f.stride_col) if rows_are_k else (f.stride_col, f.stride_row)
         k_table, x_table = (
-            (f.row_pointers, f.col_pointers)
-            if rows_are_k
-            else (f.col_pointers, f.row_pointers)
+            (f.row_pointers, f.col_pointers) if rows_are_k else (f.col_pointers, f.row_pointers)
         )
         k_unit = self.lanes * self.word.per_word
         static = (
@@ -391,9 +355,7 @@ class _Dot:
             word=self.word,
             lanes=self.lanes,
             layout=layout,
-            panel=max(self.lanes, 1 << (min(panel, extent) - 1).bit_length())
-            if layout == "kx"
-            else 0,
+            panel=max(self.lanes, 1 << (min(panel, extent) - 1).bit_length()) if layout == "kx" else 0,
             k_words=-(-self.k // k_unit) * self.lanes,
             x_table=x_table is not None,
             k_table=k_table is not None,
@@ -408,9 +370,7 @@ class _Dot:
     ) -> ir.Value:
         b = self.builder
         size = e.ELEMENT_BYTES[f.dtype]
-        k_stride, x_stride = (
-            (f.stride_row, f.stride_col) if rows_are_k else (f.stride_col, f.stride_row)
-        )
+        k_stride, x_stride = (f.stride_row, f.stride_col) if rows_are_k else (f.stride_col, f.stride_row)
         unit = pack.panel if pack.layout == "kx" else pack.lanes
         columns = -(-extent // unit) * unit
         block = self.scratch(columns * pack.k_words * self.word.nbytes)
@@ -476,9 +436,7 @@ class _Dot:
                     b_offset = at_column
                 else:
                     pointer = e.offset(b, pointer, at_column)
-            acc = e.offset(
-                b, self.acc.pointer, e.multiply(b, column, e.i64(word.nbytes))
-            )
+            acc = e.offset(b, self.acc.pointer, e.multiply(b, column, e.i64(word.nbytes)))
             arguments = [
                 a_pointer,
                 left.stride,
@@ -551,11 +509,7 @@ class _Dot:
                 k_rest,
                 m,
             ) = args
-            row_stride = (
-                a_row_stride
-                if kernel.a_row_stride is None
-                else e.i64(kernel.a_row_stride)
-            )
+            row_stride = a_row_stride if kernel.a_row_stride is None else e.i64(kernel.a_row_stride)
 
             def call(i: ir.Value, size: int) -> None:
                 pointer, at = a, a_offset
@@ -634,11 +588,7 @@ class _Dot:
             )
             add = e.intrinsic(b, f"llvm.vector.reduce.add.v{lanes}i32", e.I32, [sums_t])
             with e.count_loop(b, e.i64(0), rows, 1, "row") as i:
-                row = (
-                    e.load_pointer(b, a, i)
-                    if table
-                    else e.offset(b, a, e.multiply(b, i, step))
-                )
+                row = e.load_pointer(b, a, i) if table else e.offset(b, a, e.multiply(b, i, step))
                 before = b.block
                 loop, done = (
                     b.append_basic_block("sum"),
@@ -657,24 +607,14 @@ class _Dot:
                 total.add_incoming(new, b.block)
                 b.cbranch(b.icmp_signed("<", following, k), loop, done)
                 b.position_at_end(done)
-                shift = e.splat(
-                    b, b.shl(b.call(add, [new]), ir.Constant(e.I32, 7)), lanes
-                )
+                shift = e.splat(b, b.shl(b.call(add, [new]), ir.Constant(e.I32, 7)), lanes)
                 out = e.offset(b, acc, e.multiply(b, i, e.i64(n * 4)))
                 for j in range(0, n, lanes):
-                    m = (
-                        None
-                        if j + lanes <= n
-                        else e.prefix_mask(b, e.i64(n - j), lanes)
-                    )
+                    m = None if j + lanes <= n else e.prefix_mask(b, e.i64(n - j), lanes)
                     p = e.offset(b, out, j * 4)
-                    e.masked_store(
-                        b, b.sub(e.masked_load(b, sums_t, p, m, 4), shift), p, m, 4
-                    )
+                    e.masked_store(b, b.sub(e.masked_load(b, sums_t, p, m, 4), shift), p, m, 4)
 
-        function = e.internal_function(
-            b.module, name, [e.PTR, e.I64, e.PTR, e.I64, e.I64], body
-        )
+        function = e.internal_function(b.module, name, [e.PTR, e.I64, e.PTR, e.I64, e.I64], body)
         b.call(
             function,
             [left.pointer, left.stride, self.acc.pointer, self.m_valid, self.k_valid],

@@ -100,9 +100,7 @@ def load_pointer(b: ir.IRBuilder, table: ir.Value, index: ir.Value) -> ir.Value:
     return b.inttoptr(b.load(entry, typ=I64, align=8), PTR)
 
 
-def intrinsic(
-    b: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]
-) -> ir.Function:
+def intrinsic(b: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
     """A declaration of an LLVM intrinsic in the builder's module."""
     module = b.module
     if name in module.globals:
@@ -123,9 +121,7 @@ def splat(b: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
     vector = ir.VectorType(scalar.type, lanes)
     undefined = ir.Constant(vector, ir.Undefined)
     one = b.insert_element(undefined, scalar, ir.Constant(I32, 0))
-    return b.shuffle_vector(
-        one, undefined, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
-    )
+    return b.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
 
 
 def shuffle(b: ir.IRBuilder, x: ir.Value, y: ir.Value, lanes: list[int]) -> ir.Value:

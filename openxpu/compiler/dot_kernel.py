@@ -24,23 +24,17 @@ class Word:
     nbytes: int
     per_word: int
 
-    def multiply_add(
-        self, b: ir.IRBuilder, acc: ir.Value, x: ir.Value, y: ir.Value
-    ) -> ir.Value:
+    def multiply_add(self, b: ir.IRBuilder, acc: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
         lanes = acc.type.count
         bits = lanes * self.nbytes * 8
         if self.name == "bf16x2":
             t = _Bf16Vector(lanes * 2)
-            f = e.intrinsic(
-                b, f"llvm.x86.avx512bf16.dpbf16ps.{bits}", acc.type, [acc.type, t, t]
-            )
+            f = e.intrinsic(b, f"llvm.x86.avx512bf16.dpbf16ps.{bits}", acc.type, [acc.type, t, t])
             return b.call(f, [acc, b.bitcast(x, t), b.bitcast(y, t)])
         if self.name == "i8x4":
             # The first factor is unsigned (B, biased by 128 when it was packed), the second signed (A).
             t = ir.VectorType(e.I8, lanes * 4)
-            f = e.intrinsic(
-                b, f"llvm.x86.avx512.vpdpbusd.{bits}", acc.type, [acc.type, t, t]
-            )
+            f = e.intrinsic(b, f"llvm.x86.avx512.vpdpbusd.{bits}", acc.type, [acc.type, t, t])
             return b.call(f, [acc, b.bitcast(y, t), b.bitcast(x, t)])
         if self.name == "i32":
             return b.add(acc, b.mul(x, y))
@@ -102,11 +96,7 @@ class MicroKernel:
         def spelled(stride: int | None) -> str:
             return "v" if stride is None else str(stride).replace("-", "n")
 
-        flags = "".join(
-            c
-            for c, on in zip("bat", (self.masked_b, self.masked_acc, self.k_tail))
-            if on
-        )
+        flags = "".join(c for c, on in zip("bat", (self.masked_b, self.masked_acc, self.k_tail)) if on)
         a = f"{self.a_form[0]}{spelled(self.a_row_stride)}x{spelled(self.a_step)}"
         return (
             f"dot.{self.word.name}.{self.rows}x{self.vectors}x{self.lanes}.{a}"
@@ -147,9 +137,7 @@ class MicroKernel:
             columns,
             k_rest,
         ) = args
-        row_stride = (
-            a_row_stride if self.a_row_stride is None else e.i64(self.a_row_stride)
-        )
+        row_stride = a_row_stride if self.a_row_stride is None else e.i64(self.a_row_stride)
         step = a_step if self.a_step is None else e.i64(self.a_step)
         bstep = b_step if self.b_step is None else e.i64(self.b_step)
         vector = ir.VectorType(self.word.scalar, self.lanes)
@@ -158,20 +146,13 @@ class MicroKernel:
 
         tail_mask = None
         if self.masked_b or self.masked_acc:
-            tail_mask = e.prefix_mask(
-                b, b.sub(columns, e.i64((self.vectors - 1) * self.lanes)), self.lanes
-            )
+            tail_mask = e.prefix_mask(b, b.sub(columns, e.i64((self.vectors - 1) * self.lanes)), self.lanes)
         b_masks = [None] * (self.vectors - 1) + [tail_mask if self.masked_b else None]
-        acc_masks = [None] * (self.vectors - 1) + [
-            tail_mask if self.masked_acc else None
-        ]
+        acc_masks = [None] * (self.vectors - 1) + [tail_mask if self.masked_acc else None]
 
         row_offsets = [e.multiply(b, e.i64(i), row_stride) for i in range(self.rows)]
         if self.a_form == "rows":
-            bases = [
-                e.offset(b, e.load_pointer(b, a, e.i64(i)), a_offset)
-                for i in range(self.rows)
-            ]
+            bases = [e.offset(b, e.load_pointer(b, a, e.i64(i)), a_offset) for i in range(self.rows)]
         elif self.a_form == "strided":
             bases = [e.offset(b, a, o) for o in row_offsets]
         else:
@@ -207,20 +188,14 @@ class MicroKernel:
         ) -> list[ir.Value]:
             row = b_row(index, b_at)
             ys = [
-                e.masked_load(
-                    b, vector, e.offset(b, row, j * width), b_masks[j], self.word.nbytes
-                )
+                e.masked_load(b, vector, e.offset(b, row, j * width), b_masks[j], self.word.nbytes)
                 for j in range(self.vectors)
             ]
             if self.prefetch:
                 self._prefetch(b, row, bstep, width)
             out = list(acc_in)
             for i, address in enumerate(a_addresses(index, a_at)):
-                word = (
-                    self._partial_word(b, address, k_rest)
-                    if rest
-                    else self._word(b, address)
-                )
+                word = self._partial_word(b, address, k_rest) if rest else self._word(b, address)
                 x = e.splat(b, word, self.lanes)
                 for j in range(self.vectors):
                     at = i * self.vectors + j
@@ -240,9 +215,7 @@ class MicroKernel:
             sums = [_phi(b, [(s, before), (r, after)]) for s, r in zip(sums, with_rest)]
         for i in range(self.rows):
             for j in range(self.vectors):
-                e.masked_store(
-                    b, sums[i * self.vectors + j], acc_address(i, j), acc_masks[j], 4
-                )
+                e.masked_store(b, sums[i * self.vectors + j], acc_address(i, j), acc_masks[j], 4)
 
     def _loop(self, b, sums, k, step, bstep, step_once):  # type: ignore[no-untyped-def]
         """The k loop: `unroll` steps at a time while that many are left, then one at a time."""
@@ -276,35 +249,24 @@ class MicroKernel:
                 _phi(b, [(first, before), (last, after)])
                 for first, last in zip((index, a_at, b_at), (i, x, y))
             )
-            sums = [
-                _phi(b, [(first, before), (last, after)])
-                for first, last in zip(sums, out)
-            ]
+            sums = [_phi(b, [(first, before), (last, after)]) for first, last in zip(sums, out)]
         return sums, index, a_at, b_at
 
     def _word(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:
-        return b.load(
-            address, typ=self.word.scalar, align=self.word.nbytes // self.word.per_word
-        )
+        return b.load(address, typ=self.word.scalar, align=self.word.nbytes // self.word.per_word)
 
-    def _partial_word(
-        self, b: ir.IRBuilder, address: ir.Value, k_rest: ir.Value
-    ) -> ir.Value:
+    def _partial_word(self, b: ir.IRBuilder, address: ir.Value, k_rest: ir.Value) -> ir.Value:
         """The last word of a row when k ends inside it: the missing elements are zero and are not read."""
         element = ir.IntType(self.word.nbytes * 8 // self.word.per_word)
         t = ir.VectorType(element, self.word.per_word)
         mask = e.prefix_mask(b, k_rest, self.word.per_word)
         return b.bitcast(e.masked_load(b, t, address, mask, 1), self.word.scalar)
 
-    def _prefetch(
-        self, b: ir.IRBuilder, row: ir.Value, bstep: ir.Value, width: int
-    ) -> None:
+    def _prefetch(self, b: ir.IRBuilder, row: ir.Value, bstep: ir.Value, width: int) -> None:
         ahead = e.offset(b, row, e.multiply(b, e.i64(self.prefetch), bstep))
         f = e.intrinsic(b, "llvm.prefetch.p0", e.VOID, [e.PTR, e.I32, e.I32, e.I32])
         for j in range(0, self.vectors * width, 64):
-            b.call(
-                f, [e.offset(b, ahead, j)] + [ir.Constant(e.I32, v) for v in (0, 3, 1)]
-            )
+            b.call(f, [e.offset(b, ahead, j)] + [ir.Constant(e.I32, v) for v in (0, 3, 1)])
 
 
 def _phi(b: ir.IRBuilder, incoming: list[tuple[ir.Value, ir.Block]]) -> ir.PhiInstr:

@@ -54,11 +54,7 @@ class Pack:
 
         flags = self.x_table, self.k_table, self.masked, self.bias, self.whole
         forms = "".join(
-            c
-            for c, on in zip(
-                "xkmb", (self.x_table, self.k_table, self.masked, self.bias)
-            )
-            if on
+            c for c, on in zip("xkmb", (self.x_table, self.k_table, self.masked, self.bias)) if on
         )
         return (
             f"dot.pack.{self.dtype}.{self.word.name}.{self.lanes}.{self.layout}{self.panel}.{self.k_words}"
@@ -67,9 +63,7 @@ class Pack:
 
     def function(self, module: ir.Module) -> ir.Function:
         """f(source or table, x_stride, k_stride, x_valid, k_valid, destination); k_valid counts elements."""
-        return e.internal_function(
-            module, self.name, [e.PTR, e.I64, e.I64, e.I64, e.I64, e.PTR], self._body
-        )
+        return e.internal_function(module, self.name, [e.PTR, e.I64, e.I64, e.I64, e.I64, e.PTR], self._body)
 
     @property
     def element_bytes(self) -> int:
@@ -77,9 +71,7 @@ class Pack:
 
     @property
     def element(self) -> ir.Type:
-        return {"f32": e.F32, "f64": e.F64, "f16": e.F16, "bf16": e.I16, "i8": e.I8}[
-            self.dtype
-        ]
+        return {"f32": e.F32, "f64": e.F64, "f16": e.F16, "bf16": e.I16, "i8": e.I8}[self.dtype]
 
     def _body(self, b: ir.IRBuilder, args: list[ir.Argument]) -> None:
         (
@@ -111,13 +103,9 @@ class Pack:
     def _at(self, b: ir.IRBuilder, x: ir.Value, k: ir.Value) -> ir.Value:
         """Address of source element (x, k)."""
         if self.x_table:
-            return e.offset(
-                b, e.load_pointer(b, self.source, x), e.multiply(b, k, self.ks)
-            )
+            return e.offset(b, e.load_pointer(b, self.source, x), e.multiply(b, k, self.ks))
         if self.k_table:
-            return e.offset(
-                b, e.load_pointer(b, self.source, k), e.multiply(b, x, self.xs)
-            )
+            return e.offset(b, e.load_pointer(b, self.source, k), e.multiply(b, x, self.xs))
         at = e.offset(b, self.source, e.multiply(b, k, self.ks))
         return e.offset(b, at, e.multiply(b, x, self.xs))
 
@@ -125,16 +113,12 @@ class Pack:
         """Address of word `word` of column x in the destination."""
         nbytes = self.word.nbytes
         if self.layout == "xk":
-            at = e.offset(
-                b, self.destination, e.multiply(b, x, e.i64(self.k_words * nbytes))
-            )
+            at = e.offset(b, self.destination, e.multiply(b, x, e.i64(self.k_words * nbytes)))
             return e.offset(b, at, e.multiply(b, word, e.i64(nbytes)))
         shift = e.i64(self.panel.bit_length() - 1)
         panel = b.lshr(x, shift)
         within = b.and_(x, e.i64(self.panel - 1))
-        at = e.offset(
-            b, self.destination, b.mul(panel, e.i64(self.k_words * self.panel * nbytes))
-        )
+        at = e.offset(b, self.destination, b.mul(panel, e.i64(self.k_words * self.panel * nbytes)))
         at = e.offset(b, at, e.multiply(b, word, e.i64(self.panel * nbytes)))
         return e.offset(b, at, e.multiply(b, within, e.i64(nbytes)))
 
@@ -142,20 +126,12 @@ class Pack:
 
     def _words_along_x(self, b: ir.IRBuilder, x: ir.Value, word: ir.Value) -> ir.Value:
         """The words (x .. x + lanes, word), read with one vector load per element of a word."""
-        mask = (
-            e.prefix_mask(b, b.sub(self.x_valid, x), self.lanes)
-            if self.masked
-            else None
-        )
+        mask = e.prefix_mask(b, b.sub(self.x_valid, x), self.lanes) if self.masked else None
         t = ir.VectorType(self.element, self.lanes)
         parts = []
         per_word = self.word.per_word
         for i in range(per_word):
-            k = (
-                e.add(b, b.mul(word, e.i64(per_word)), e.i64(i))
-                if per_word > 1
-                else word
-            )
+            k = e.add(b, b.mul(word, e.i64(per_word)), e.i64(i)) if per_word > 1 else word
             m = mask
             if mask is not None and (i or self.whole):
                 inside = b.icmp_signed("<", k, self.k_valid)
@@ -253,10 +229,7 @@ class Pack:
                         for i in range(self.lanes)
                     ]
                 else:
-                    block = [
-                        self._row_of_words(b, x, word, i, words)
-                        for i in range(self.lanes)
-                    ]
+                    block = [self._row_of_words(b, x, word, i, words) for i in range(self.lanes)]
                 block = transpose_block(b, block)
                 first = self._to(b, x, word)
                 pitch = (self.panel if along_k else self.k_words) * self.word.nbytes
@@ -279,9 +252,7 @@ class Pack:
         per_word = self.word.per_word
         one = ir.VectorType(self.element, 1)
         bits = ir.IntType(self.element_bytes * 8)
-        rounded = e.multiply(
-            b, e.ceil_div(b, self.x_valid, self.lanes), e.i64(self.lanes)
-        )
+        rounded = e.multiply(b, e.ceil_div(b, self.x_valid, self.lanes), e.i64(self.lanes))
         with e.count_loop(b, e.i64(0), words, 1, "pack.k") as word:
             with e.count_loop(b, e.i64(0), rounded, 1, "pack.x") as x:
                 x_inside = b.icmp_signed("<", x, self.x_valid)
@@ -292,9 +263,7 @@ class Pack:
                     inside = b.and_(x_inside, b.icmp_signed("<", k, self.k_valid))
                     k_at = b.select(inside, k, e.i64(0))
                     mask = e.splat(b, inside, 1)
-                    loaded = e.masked_load(
-                        b, one, self._at(b, x_at, k_at), mask, self.element_bytes
-                    )
+                    loaded = e.masked_load(b, one, self._at(b, x_at, k_at), mask, self.element_bytes)
                     if per_word == 1:
                         self_converted = self._convert_one(b, loaded)
                         value = self_converted
@@ -309,9 +278,7 @@ class Pack:
     def _convert_one(self, b: ir.IRBuilder, loaded: ir.Value) -> ir.Value:
         scalar = b.extract_element(loaded, ir.Constant(e.I32, 0))
         if self.dtype == "bf16":
-            return b.bitcast(
-                b.shl(b.zext(scalar, e.I32), ir.Constant(e.I32, 16)), e.F32
-            )
+            return b.bitcast(b.shl(b.zext(scalar, e.I32), ir.Constant(e.I32, 16)), e.F32)
         if self.dtype == "f16":
             return b.fpext(scalar, e.F32)
         if self.dtype == "i8":
@@ -325,12 +292,8 @@ def transpose_block(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     rows = list(rows)
     distance = n // 2
     while distance:
-        low = [
-            lane if not lane & distance else n + lane - distance for lane in range(n)
-        ]
-        high = [
-            lane + distance if not lane & distance else n + lane for lane in range(n)
-        ]
+        low = [lane if not lane & distance else n + lane - distance for lane in range(n)]
+        high = [lane + distance if not lane & distance else n + lane for lane in range(n)]
         for i in range(n):
             if not i & distance:
                 x, y = rows[i], rows[i + distance]

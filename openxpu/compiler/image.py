@@ -13,9 +13,7 @@ from typing import Any
 
 MAGIC = b"OXPUKRNL"
 FORMAT = 1
-_HEADER = struct.Struct(
-    "<8sI32sI"
-)  # magic, format, sha256 of what follows, length of the metadata
+_HEADER = struct.Struct("<8sI32sI")  # magic, format, sha256 of what follows, length of the metadata
 
 
 class BadImage(Exception):

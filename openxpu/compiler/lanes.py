@@ -112,9 +112,7 @@ class Lanes:
             return "p0"
         return {"half": "f16", "float": "f32", "double": "f64"}[str(type)]
 
-    def intrinsic(
-        self, b: ir.IRBuilder, name: str, type: Any, arguments: list[Any]
-    ) -> Any:
+    def intrinsic(self, b: ir.IRBuilder, name: str, type: Any, arguments: list[Any]) -> Any:
         """An intrinsic overloaded on one type; a name with ! in front is taken as it is."""
         full = name[1:] if name.startswith("!") else f"{name}.{self._suffix(type)}"
         return b.call(self.declare(full, type, [a.type for a in arguments]), arguments)
@@ -159,9 +157,7 @@ class Lanes:
             if number >> (bits - 1) and bits > 1:
                 number -= 1 << bits
         one = ir.Constant(element, number)
-        return (
-            ir.Constant(ir.VectorType(element, lanes), [one] * lanes) if lanes else one
-        )
+        return ir.Constant(ir.VectorType(element, lanes), [one] * lanes) if lanes else one
 
     @staticmethod
     def splat(b: ir.IRBuilder, value: Any, lanes: int) -> Any:
@@ -172,9 +168,7 @@ class Lanes:
         if isinstance(value, ir.Constant):
             return ir.Constant(ir.VectorType(value.type, lanes), [value] * lanes)
         vector = ir.VectorType(value.type, lanes)
-        first = b.insert_element(
-            ir.Constant(vector, ir.Undefined), value, ir.Constant(I32, 0)
-        )
+        first = b.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(I32, 0))
         zeros = ir.Constant(ir.VectorType(I32, lanes), [ir.Constant(I32, 0)] * lanes)
         return b.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
 
@@ -212,9 +206,7 @@ class Lanes:
         nan = b.fcmp_unordered("uno", value, value)
         return b.trunc(b.select(nan, quiet, rounded), register_type("i16", lanes))
 
-    def float_to_float(
-        self, b: ir.IRBuilder, value: Any, source: str, target: str
-    ) -> Any:
+    def float_to_float(self, b: ir.IRBuilder, value: Any, source: str, target: str) -> Any:
         lanes = lanes_of(value)
         if source == target:
             return value
@@ -224,11 +216,7 @@ class Lanes:
         if target == "f64" and source == "f32":
             return b.fpext(value, register_type("f64", lanes))
         if target == "f32":
-            return (
-                b.fptrunc(value, register_type("f32", lanes))
-                if source == "f64"
-                else value
-            )
+            return b.fptrunc(value, register_type("f32", lanes)) if source == "f64" else value
         if target == "f16" and source == "f64":
             return self._narrow_f64(b, value, target)
         if target == "bf16" and source == "f64":
@@ -244,33 +232,25 @@ class Lanes:
         exact = b.fcmp_unordered("==", back, value)
         # round to odd: when inexact, take the neighbour toward zero and set the last bit
         absolute = self.intrinsic(b, "llvm.fabs", value.type, [value])
-        above = b.fcmp_ordered(
-            ">", self.intrinsic(b, "llvm.fabs", value.type, [back]), absolute
-        )
+        above = b.fcmp_ordered(">", self.intrinsic(b, "llvm.fabs", value.type, [back]), absolute)
         one, zero = self.constant("i32", 1, lanes), self.constant("i32", 0, lanes)
         toward = b.sub(bits, b.select(above, one, zero))
         odd = b.or_(toward, one)
         chosen = b.bitcast(b.select(exact, bits, odd), register_type("f32", lanes))
         return self.from_f32(b, chosen, target)
 
-    def int_to_float(
-        self, b: ir.IRBuilder, value: Any, target: str, signed: bool
-    ) -> Any:
+    def int_to_float(self, b: ir.IRBuilder, value: Any, target: str, signed: bool) -> Any:
         lanes = lanes_of(value)
         convert = b.sitofp if signed else b.uitofp
         width = (value.type.element if lanes else value.type).width
         if target == "f64":
             return convert(value, register_type("f64", lanes))
         if target in ("f16", "bf16") and width > 16:
-            return self._narrow_f64(
-                b, convert(value, register_type("f64", lanes)), target
-            )
+            return self._narrow_f64(b, convert(value, register_type("f64", lanes)), target)
         result = convert(value, register_type("f32", lanes))
         return result if target == "f32" else self.from_f32(b, result, target)
 
-    def float_to_int(
-        self, b: ir.IRBuilder, value: Any, source: str, target: str, signed: bool
-    ) -> Any:
+    def float_to_int(self, b: ir.IRBuilder, value: Any, source: str, target: str, signed: bool) -> Any:
         """Toward zero; what does not fit saturates and NaN gives 0, so that no lane is poison."""
         lanes = lanes_of(value)
         if source in ("f16", "bf16"):
@@ -285,9 +265,7 @@ class Lanes:
         name = f"llvm.fpto{kind}i.sat.{self._suffix(to)}.{self._suffix(value.type)}"
         return self.intrinsic(b, "!" + name, to, [value])
 
-    def _plain_to_int(
-        self, b: ir.IRBuilder, value: Any, element: Any, lanes: int
-    ) -> Any:
+    def _plain_to_int(self, b: ir.IRBuilder, value: Any, element: Any, lanes: int) -> Any:
         """The processor's conversion (out of range gives the smallest integer), frozen so that it is never poison."""
         to = ir.VectorType(element, lanes) if lanes else element
         result = b.fptosi(value, to)
@@ -320,9 +298,7 @@ class Lanes:
         if name in ("arith.sitofp", "arith.uitofp"):
             return self.int_to_float(b, args[0], result.dtype, name == "arith.sitofp")
         if name in ("arith.fptosi", "arith.fptoui"):
-            return self.float_to_int(
-                b, args[0], source, result.dtype, name == "arith.fptosi"
-            )
+            return self.float_to_int(b, args[0], source, result.dtype, name == "arith.fptosi")
         to = register_type(result.dtype, lanes)
         if name in ("arith.extsi", "arith.extui"):
             return (b.sext if name == "arith.extsi" else b.zext)(args[0], to)
@@ -331,11 +307,7 @@ class Lanes:
         if name in ("arith.index_cast", "arith.index_castui"):
             return self.resize(b, args[0], result.dtype)
         if name in ("tt.bitcast", "arith.bitcast"):
-            return (
-                args[0]
-                if result.is_pointer or args[0].type == to
-                else b.bitcast(args[0], to)
-            )
+            return args[0] if result.is_pointer or args[0].type == to else b.bitcast(args[0], to)
         if name == "tt.int_to_ptr":
             return args[0] if lanes else b.inttoptr(args[0], POINTER)
         if name == "tt.ptr_to_int":
@@ -352,9 +324,7 @@ class Lanes:
         ):
             return self._divide(b, name, op, args)
         if name in ("arith.minsi", "arith.maxsi", "arith.minui", "arith.maxui"):
-            kind = {"minsi": "smin", "maxsi": "smax", "minui": "umin", "maxui": "umax"}[
-                name[6:]
-            ]
+            kind = {"minsi": "smin", "maxsi": "smax", "minui": "umin", "maxui": "umax"}[name[6:]]
             return self.intrinsic(b, "llvm." + kind, to, args)
         if name in (
             "arith.maxnumf",
@@ -396,9 +366,7 @@ class Lanes:
             return value
         return b.sext(value, to) if have < want else b.trunc(value, to)
 
-    def add_pointer(
-        self, b: ir.IRBuilder, pointer: Any, offset: Any, type: Type
-    ) -> Any:
+    def add_pointer(self, b: ir.IRBuilder, pointer: Any, offset: Any, type: Type) -> Any:
         assert type.pointee is not None
         if isinstance(pointer.type, ir.PointerType):
             return b.gep(
@@ -408,13 +376,9 @@ class Lanes:
             )
         lanes = lanes_of(pointer)
         wide = self.resize(b, offset, "i64")
-        return b.add(
-            pointer, b.mul(wide, self.constant("i64", type.pointee.bytes, lanes))
-        )
+        return b.add(pointer, b.mul(wide, self.constant("i64", type.pointee.bytes, lanes)))
 
-    def _float_binary(
-        self, b: ir.IRBuilder, method: str, dtype: str, args: list[Any]
-    ) -> Any:
+    def _float_binary(self, b: ir.IRBuilder, method: str, dtype: str, args: list[Any]) -> Any:
         flags = CONTRACT if method != "fdiv" else ()
         if dtype in ("f16", "bf16"):
             wide = [self.to_f32(b, a, dtype) for a in args]
@@ -426,9 +390,7 @@ class Lanes:
             return b.xor(value, self.constant("i16", -32768, lanes_of(value)))
         return b.fneg(value)
 
-    def _compare(
-        self, b: ir.IRBuilder, name: str, predicate: str, dtype: str, args: list[Any]
-    ) -> Any:
+    def _compare(self, b: ir.IRBuilder, name: str, predicate: str, dtype: str, args: list[Any]) -> Any:
         if name == "arith.cmpi":
             if dtype == "ptr" and isinstance(args[0].type, ir.PointerType):
                 args = [b.ptrtoint(a, I64) for a in args]
@@ -439,9 +401,7 @@ class Lanes:
         if dtype == "bf16" or dtype == "f16":
             args = [self.to_f32(b, a, dtype) for a in args]
         if predicate in ("ord", "uno"):
-            return (b.fcmp_ordered if predicate == "ord" else b.fcmp_unordered)(
-                predicate, *args
-            )
+            return (b.fcmp_ordered if predicate == "ord" else b.fcmp_unordered)(predicate, *args)
         if predicate in ("true", "false"):
             return self.constant("i1", predicate == "true", lanes_of(args[0]))
         compare = b.fcmp_ordered if predicate[0] == "o" else b.fcmp_unordered
@@ -474,9 +434,7 @@ class Lanes:
         }[kind]
         return method(x, y)
 
-    def _divide_by_float(
-        self, b: ir.IRBuilder, x: Any, y: Any, signed: bool, kind: str, lanes: int
-    ) -> Any:
+    def _divide_by_float(self, b: ir.IRBuilder, x: Any, y: Any, signed: bool, kind: str, lanes: int) -> Any:
         """32-bit quotients through f64, exact because both fit in 53 bits; vectors have no integer division."""
         if not lanes:
             if kind == "div":
@@ -489,18 +447,16 @@ class Lanes:
         whole = b.fptosi(quotient, to) if signed else b.fptoui(quotient, to)
         return whole if kind == "div" else b.sub(x, b.mul(whole, y))
 
-    def _float_extreme(
-        self, b: ir.IRBuilder, name: str, dtype: str, args: list[Any]
-    ) -> Any:
+    def _float_extreme(self, b: ir.IRBuilder, name: str, dtype: str, args: list[Any]) -> Any:
         if dtype in ("f16", "bf16"):
             wide = [self.to_f32(b, a, dtype) for a in args]
             return self.from_f32(b, self._float_extreme(b, name, "f32", wide), dtype)
-        kind = {"maxnumf": "maxnum", "minnumf": "minnum", "maximumf": "maximum", "minimumf": "minimum"}[name[6:]]
+        kind = {"maxnumf": "maxnum", "minnumf": "minnum", "maximumf": "maximum", "minimumf": "minimum"}[
+            name[6:]
+        ]
         return self.intrinsic(b, "llvm." + kind, args[0].type, args)
 
-    def _clamp(
-        self, b: ir.IRBuilder, dtype: str, args: list[Any], propagate: bool
-    ) -> Any:
+    def _clamp(self, b: ir.IRBuilder, dtype: str, args: list[Any], propagate: bool) -> Any:
         if dtype in ("f16", "bf16"):
             wide = [self.to_f32(b, a, dtype) for a in args]
             return self.from_f32(b, self._clamp(b, "f32", wide, propagate), dtype)
@@ -511,9 +467,7 @@ class Lanes:
         x = b.select(b.fcmp_ordered(">", x, low), x, low)
         return b.select(b.fcmp_ordered("<", x, high), x, high)
 
-    def _high_product(
-        self, b: ir.IRBuilder, args: list[Any], unsigned: bool, bits: int, lanes: int
-    ) -> Any:
+    def _high_product(self, b: ir.IRBuilder, args: list[Any], unsigned: bool, bits: int, lanes: int) -> Any:
         double = ir.IntType(bits * 2)
         wide = ir.VectorType(double, lanes) if lanes else double
         extend = b.zext if unsigned else b.sext
@@ -549,13 +503,9 @@ class Lanes:
         name = {"powf": "pow"}.get(name, name)
         if name in LIBM_UNARY or name in LIBM_BINARY:
             return self.per_lane(b, name + ("f" if dtype == "f32" else ""), args)
-        raise CompileError(
-            f"The kernel uses the function {name}, which this compiler does not have."
-        )
+        raise CompileError(f"The kernel uses the function {name}, which this compiler does not have.")
 
-    def _extern(
-        self, b: ir.IRBuilder, symbol: str, dtype: str, result: Type, args: list[Any]
-    ) -> Any:
+    def _extern(self, b: ir.IRBuilder, symbol: str, dtype: str, result: Type, args: list[Any]) -> Any:
         name = symbol
         for prefix in ("__openxpu_", "__nv_", "__ocml_"):
             name = name.removeprefix(prefix)
@@ -574,20 +524,11 @@ class Lanes:
                 magnitude = self.intrinsic(b, "llvm.fabs", x.type, [x])
                 wide = "f64" if dtype == "f64" else "f32"
                 infinity = self.constant(wide, math.inf, lanes)
-                found = b.fcmp_ordered(
-                    "==" if prefix_name == "inf" else "<", magnitude, infinity
-                )
-            return (
-                found
-                if result.dtype == "i1"
-                else b.zext(found, register_type(result.dtype, lanes))
-            )
+                found = b.fcmp_ordered("==" if prefix_name == "inf" else "<", magnitude, infinity)
+            return found if result.dtype == "i1" else b.zext(found, register_type(result.dtype, lanes))
         names = (name, name[:-1] if name.endswith("f") else name)
         known = (
-            {"fabs", "sqrt", "fma", "copysign", "rsqrt", "absf"}
-            | set(_ROUNDING)
-            | LIBM_UNARY
-            | LIBM_BINARY
+            {"fabs", "sqrt", "fma", "copysign", "rsqrt", "absf"} | set(_ROUNDING) | LIBM_UNARY | LIBM_BINARY
         )
         for candidate in names:
             if candidate in known:

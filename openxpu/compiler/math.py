@@ -37,11 +37,7 @@ class FloatMath:
     def f(self, value: float) -> ir.Constant:
         import struct
 
-        value = (
-            struct.unpack("<f", struct.pack("<f", value))[0]
-            if math.isfinite(value)
-            else value
-        )
+        value = struct.unpack("<f", struct.pack("<f", value))[0] if math.isfinite(value) else value
         one = ir.Constant(F32, value)
         return ir.Constant(self.type, [one] * self.lanes) if self.lanes else one
 
@@ -102,9 +98,7 @@ class FloatMath:
             ]
             if width == 512:
                 arguments.append(ir.Constant(I32, 4))
-            return self.intrinsic(
-                self.b, f"!llvm.x86.avx512.mask.scalef.ps.{width}", self.type, arguments
-            )
+            return self.intrinsic(self.b, f"!llvm.x86.avx512.mask.scalef.ps.{width}", self.type, arguments)
         half = self.b.ashr(n, self.i(1))
         rest = self.b.sub(n, half)
         for part in (half, rest):
@@ -120,9 +114,7 @@ class FloatMath:
         nf, n = self.round_split(self.b.fmul(x, self.f(1.4426950408889634)))
         r = self.fma(nf, self.f(-0.693145751953125), x)
         r = self.fma(nf, self.f(-1.4286068203094172e-06), r)
-        p = self.poly(
-            r, [0.5, 0.16666666, 0.041666295, 0.008333497, 0.0013944657, 0.00019790344]
-        )
+        p = self.poly(r, [0.5, 0.16666666, 0.041666295, 0.008333497, 0.0013944657, 0.00019790344])
         p = self.fma(self.b.fmul(r, r), p, r)
         return self.scale(self.b.fadd(p, self.f(1.0)), nf, n)
 
@@ -150,9 +142,7 @@ class FloatMath:
         nf, n = self.round_split(self.b.fmul(clamped, self.f(1.4426950408889634)))
         r = self.fma(nf, self.f(-0.693145751953125), clamped)
         r = self.fma(nf, self.f(-1.4286068203094172e-06), r)
-        p = self.poly(
-            r, [0.5, 0.16666666, 0.041666295, 0.008333497, 0.0013944657, 0.00019790344]
-        )
+        p = self.poly(r, [0.5, 0.16666666, 0.041666295, 0.008333497, 0.0013944657, 0.00019790344])
         p = self.fma(self.b.fmul(r, r), p, r)
         # 2^n overflows for n = 128 while the result may not: work with half of it.
         half = self.float(self.b.shl(self.b.add(n, self.i(126)), self.i(23)))
@@ -190,12 +180,8 @@ class FloatMath:
 
     def _log_edges(self, x: Any, result: Any) -> Any:
         result = self.select(self.b.fcmp_ordered("==", x, self.f(math.inf)), x, result)
-        result = self.select(
-            self.b.fcmp_unordered("<", x, self.f(0.0)), self.f(math.nan), result
-        )
-        return self.select(
-            self.b.fcmp_ordered("==", x, self.f(0.0)), self.f(-math.inf), result
-        )
+        result = self.select(self.b.fcmp_unordered("<", x, self.f(0.0)), self.f(math.nan), result)
+        return self.select(self.b.fcmp_ordered("==", x, self.f(0.0)), self.f(-math.inf), result)
 
     def log(self, x: Any) -> Any:
         e, f, tail = self._log_parts(x)
@@ -224,22 +210,16 @@ class FloatMath:
             self.select(self.less(x, self.f(0.0)), self.f(math.nan), x),
             result,
         )
-        return self.select(
-            self.b.fcmp_ordered("==", x, self.f(-1.0)), self.f(-math.inf), result
-        )
+        return self.select(self.b.fcmp_ordered("==", x, self.f(-1.0)), self.f(-math.inf), result)
 
     def tanh(self, x: Any) -> Any:
         """Odd polynomial below 0.625, 1 - 2 / (exp(2|x|) + 1) above."""
         a = self.abs(x)
         s = self.b.fmul(x, x)
-        p = self.poly(
-            s, [-0.3333328, 0.13331442, -0.053739715, 0.020639088, -0.0057049873]
-        )
+        p = self.poly(s, [-0.3333328, 0.13331442, -0.053739715, 0.020639088, -0.0057049873])
         small = self.fma(self.b.fmul(p, s), x, x)
         e = self.exp(self.b.fadd(a, a))
-        large = self.b.fsub(
-            self.f(1.0), self.b.fdiv(self.f(2.0), self.b.fadd(e, self.f(1.0)))
-        )
+        large = self.b.fsub(self.f(1.0), self.b.fdiv(self.f(2.0), self.b.fadd(e, self.f(1.0))))
         return self.select(self.less(a, self.f(0.625)), small, self.copysign(large, x))
 
     def erf(self, x: Any) -> Any:
@@ -320,9 +300,7 @@ class FloatMath:
         return self._sincos(x, 1)
 
     def rsqrt(self, x: Any) -> Any:
-        return self.b.fdiv(
-            self.f(1.0), self.intrinsic(self.b, "llvm.sqrt", self.type, [x])
-        )
+        return self.b.fdiv(self.f(1.0), self.intrinsic(self.b, "llvm.sqrt", self.type, [x]))
 
 
 FUNCTIONS = (

@@ -121,10 +121,7 @@ class Nest:
     # --- shape of the vectors -----------------------------------------------------------------
 
     def choose_width(self) -> tuple[int, int]:
-        if (
-            any(op.name.startswith("tt.atomic") for op in self.step.roots)
-            or self.step.shape == ()
-        ):
+        if any(op.name.startswith("tt.atomic") for op in self.step.roots) or self.step.shape == ():
             return 0, 1
         size = self.shape[self.step.lane]
         if size == 1:
@@ -151,9 +148,7 @@ class Nest:
             widest = (
                 2
                 if not any(
-                    v.type.is_float
-                    and v.op is not None
-                    and v.op.name.startswith(("arith.", "math."))
+                    v.type.is_float and v.op is not None and v.op.name.startswith(("arith.", "math."))
                     for v in self.reached
                 )
                 else 4
@@ -175,25 +170,17 @@ class Nest:
         if not step.shape or all(d == 1 for d in step.shape):
             self.innermost(self.coords({}), NOTHING)
             for op in step.reduces:
-                self.finish_reduce(
-                    op, [self.eval(o, self.coords({})) for o in op.operands], {}
-                )
+                self.finish_reduce(op, [self.eval(o, self.coords({})) for o in op.operands], {})
             return
         reduces = step.reduces
         axis = reduces[0].attrs["axis"] if reduces else -1
         if reduces and self.shape[axis] == 1:
             self.copies, reduces = reduces, []
         lane = step.lane
-        outer = [
-            d
-            for d in range(len(self.shape))
-            if self.shape[d] > 1 and d not in (lane, axis)
-        ]
+        outer = [d for d in range(len(self.shape)) if self.shape[d] > 1 and d not in (lane, axis)]
         self.conjuncts = self.find_conjuncts()
         if reduces and axis != lane and self.shape[axis] > 1:
-            self.outer_loops(
-                outer, {}, lambda chosen: self.lane_then_axis(chosen, axis)
-            )
+            self.outer_loops(outer, {}, lambda chosen: self.lane_then_axis(chosen, axis))
         else:
             self.outer_loops(outer, {}, self.lane_loop)
         self.program.b = self.levels[0].b
@@ -202,11 +189,7 @@ class Nest:
         """The comparisons that mask the loads and stores of the nest, with nest dimensions."""
         found: dict[tuple[Value, DimMap], None] = {}
         for value, where in self.reached.items():
-            if (
-                value.op is not None
-                and value.op.name == "tt.load"
-                and len(value.op.operands) > 1
-            ):
+            if value.op is not None and value.op.name == "tt.load" and len(value.op.operands) > 1:
                 if self.is_ready(value):
                     continue
                 for dims in where:
@@ -291,9 +274,7 @@ class Nest:
                 return None
         return form, -k
 
-    def bound(
-        self, conjunct: tuple[Value, DimMap], d: int, chosen: dict[int, Coord]
-    ) -> Any | None:
+    def bound(self, conjunct: tuple[Value, DimMap], d: int, chosen: dict[int, Coord]) -> Any | None:
         """How many indices along d satisfy the mask, as i64 (not clamped); None if it is not a prefix there."""
         found = self.prefix(conjunct, d)
         if found is None:
@@ -304,9 +285,7 @@ class Nest:
             if to is not None and to != d and to not in chosen and form.depends(own):
                 return None
         level = self.levels[-1]
-        coords = tuple(
-            ZERO if to is None or to == d else chosen.get(to, ZERO) for to in dims
-        )
+        coords = tuple(ZERO if to is None or to == d else chosen.get(to, ZERO) for to in dims)
         total = self.offset_value(form, coords, skip=tuple(to == d for to in dims))
         if k > 1:
             total = level.hoist.sdiv(level.hoist.add(total, c64(k - 1)), c64(k))
@@ -335,18 +314,10 @@ class Nest:
             for c in self.analysis.conjuncts(op.operands[2], self.here):
                 bound = self.bound(c, d, chosen)
                 if bound is not None:
-                    own = (
-                        bound
-                        if own is None
-                        else self.lanes.intrinsic(b, "llvm.smin", I64, [own, bound])
-                    )
+                    own = bound if own is None else self.lanes.intrinsic(b, "llvm.smin", I64, [own, bound])
             if own is None:
                 return c64(size)
-            limit = (
-                own
-                if limit is None
-                else self.lanes.intrinsic(b, "llvm.smax", I64, [limit, own])
-            )
+            limit = own if limit is None else self.lanes.intrinsic(b, "llvm.smax", I64, [limit, own])
         return self.clamp(b, limit, size)
 
     def lane_loop(self, chosen: dict[int, Coord]) -> None:
@@ -385,20 +356,15 @@ class Nest:
             begin = width * unroll
             carried = self.first_accumulators(chosen, reduces)
         whole = width * unroll
-        fast_stop = (
-            fast if isinstance(fast, ir.Constant) else level.b.and_(fast, c64(-whole))
-        )
+        fast_stop = fast if isinstance(fast, ir.Constant) else level.b.and_(fast, c64(-whole))
         if isinstance(fast, ir.Constant):
             fast_stop = c64(int(fast.constant) // whole * whole)
 
-        def make_body(
-            count: int, known: Assumed
-        ) -> Callable[[ir.IRBuilder, Any, list[Any]], list[Any]]:
+        def make_body(count: int, known: Assumed) -> Callable[[ir.IRBuilder, Any, list[Any]], list[Any]]:
             def body(b: ir.IRBuilder, index: Any, accumulators: list[Any]) -> list[Any]:
                 depth = self.push(b, known)
                 rows = [
-                    {**chosen, d: Coord(index, depth, d, self.width > 0, u * width)}
-                    for u in range(count)
+                    {**chosen, d: Coord(index, depth, d, self.width > 0, u * width)} for u in range(count)
                 ]
                 self.innermost_many([self.coords(r) for r in rows])
                 result = self.accumulate(reduces, rows, accumulators, unroll)
@@ -419,9 +385,7 @@ class Nest:
         if bounds or size % whole:
             start: Any = fast_stop
             if begin:
-                start = self.lanes.intrinsic(
-                    b, "llvm.smax", I64, [fast_stop, c64(begin)]
-                )
+                start = self.lanes.intrinsic(b, "llvm.smax", I64, [fast_stop, c64(begin)])
             final = emit_loop(b, start, limit, width, final, make_body(1, NOTHING))
         if reduces:
             self.finish_accumulators(chosen, reduces, final, unroll)
@@ -450,14 +414,11 @@ class Nest:
             else level.b.and_(fast, c64(-whole))
         )
 
-        def chunk(
-            count: int, known: Assumed
-        ) -> Callable[[ir.IRBuilder, Any, list[Any]], list[Any]]:
+        def chunk(count: int, known: Assumed) -> Callable[[ir.IRBuilder, Any, list[Any]], list[Any]]:
             def body(b: ir.IRBuilder, index: Any, _: list[Any]) -> list[Any]:
                 depth = self.push(b, known)
                 rows = [
-                    {**chosen, d: Coord(index, depth, d, self.width > 0, u * width)}
-                    for u in range(count)
+                    {**chosen, d: Coord(index, depth, d, self.width > 0, u * width)} for u in range(count)
                 ]
                 self.axis_loop(rows, axis, reduces)
                 self.pop()
@@ -465,15 +426,11 @@ class Nest:
 
             return body
 
-        emit_loop(
-            level.b, c64(0), fast_stop, whole, [], chunk(unroll, frozenset(assumed))
-        )
+        emit_loop(level.b, c64(0), fast_stop, whole, [], chunk(unroll, frozenset(assumed)))
         if bounds or size % whole:
             emit_loop(level.b, fast_stop, c64(size), width, [], chunk(1, NOTHING))
 
-    def axis_loop(
-        self, rows: list[dict[int, Coord]], axis: int, reduces: list[Op]
-    ) -> None:
+    def axis_loop(self, rows: list[dict[int, Coord]], axis: int, reduces: list[Op]) -> None:
         level = self.levels[-1]
         self.open(level)
         b = level.b
@@ -501,9 +458,7 @@ class Nest:
         else:
             begin = 1
             depth = self.push(b)
-            coords = [
-                self.coords({**r, axis: Coord(c64(0), depth, axis)}) for r in rows
-            ]
+            coords = [self.coords({**r, axis: Coord(c64(0), depth, axis)}) for r in rows]
             self.innermost_many(coords)
             for op in reduces:
                 for c in coords:
@@ -515,35 +470,23 @@ class Nest:
         ) -> Callable[[ir.IRBuilder, Any, list[Any]], list[Any]]:
             def body(b: ir.IRBuilder, index: Any, carried: list[Any]) -> list[Any]:
                 depth = self.push(b, known)
-                coords = [
-                    self.coords({**r, axis: Coord(index, depth, axis)}) for r in rows
-                ]
+                coords = [self.coords({**r, axis: Coord(index, depth, axis)}) for r in rows]
                 self.innermost_many(coords)
                 out, at = [], 0
                 for op in reduces:
                     n = len(op.operands)
                     for c in coords:
                         values = self.operands(op, c)
-                        out.extend(
-                            self.combine(
-                                self.levels[-1].b, op, carried[at : at + n], values
-                            )
-                        )
+                        out.extend(self.combine(self.levels[-1].b, op, carried[at : at + n], values))
                         at += n
                 self.pop()
                 return out
 
             return body
 
-        final = emit_loop(
-            b, c64(begin), fast, 1, accumulators, make_body(frozenset(assumed))
-        )
+        final = emit_loop(b, c64(begin), fast, 1, accumulators, make_body(frozenset(assumed)))
         if bounds:
-            start = (
-                self.lanes.intrinsic(b, "llvm.smax", I64, [fast, c64(begin)])
-                if begin
-                else fast
-            )
+            start = self.lanes.intrinsic(b, "llvm.smax", I64, [fast, c64(begin)]) if begin else fast
             final = emit_loop(b, start, c64(size), 1, final, make_body(NOTHING))
         at = 0
         for op in reduces:
@@ -556,9 +499,7 @@ class Nest:
 
     def operands(self, op: Op, coords: Coords) -> list[Any]:
         b = self.levels[-1].b
-        return [
-            self.lanes.splat(b, self.eval(o, coords), self.width) for o in op.operands
-        ]
+        return [self.lanes.splat(b, self.eval(o, coords), self.width) for o in op.operands]
 
     def neutral(self, op: Op) -> list[Any] | None:
         """The neutral element of a reduction that combines with a single known operation."""
@@ -597,34 +538,24 @@ class Nest:
         values = self.neutral(op)
         assert values is not None
         return [
-            self.lanes.constant(o.type.dtype, v, self.width)
-            for o, v in zip(op.operands, values, strict=True)
+            self.lanes.constant(o.type.dtype, v, self.width) for o, v in zip(op.operands, values, strict=True)
         ]
 
-    def combine(
-        self, b: ir.IRBuilder, op: Op, left: list[Any], right: list[Any]
-    ) -> list[Any]:
+    def combine(self, b: ir.IRBuilder, op: Op, left: list[Any], right: list[Any]) -> list[Any]:
         """One application of the combine region to registers."""
         block = op.regions[0].block
         values = dict(zip(block.args, left + right, strict=True))
         for inner in block.ops[:-1]:
             if inner.name == "arith.constant":
-                values[inner.result] = self.lanes.constant(
-                    inner.result.type.dtype, inner.attrs["value"]
-                )
+                values[inner.result] = self.lanes.constant(inner.result.type.dtype, inner.attrs["value"])
                 continue
             if inner.name == "tt.assert":
                 continue
-            args = [
-                values[o] if o in values else self.program.scalar(o)
-                for o in inner.operands
-            ]
+            args = [values[o] if o in values else self.program.scalar(o) for o in inner.operands]
             values[inner.result] = self.lanes.apply(b, inner, args)
         width = lanes_of(left[0])
         return [
-            self.lanes.splat(
-                b, values[o] if o in values else self.program.scalar(o), width
-            )
+            self.lanes.splat(b, values[o] if o in values else self.program.scalar(o), width)
             for o in block.terminator.operands
         ]
 
@@ -639,15 +570,10 @@ class Nest:
                 out.extend(self.neutral_registers(op))
         return out
 
-    def first_accumulators(
-        self, chosen: dict[int, Coord], reduces: list[Op]
-    ) -> list[Any]:
+    def first_accumulators(self, chosen: dict[int, Coord], reduces: list[Op]) -> list[Any]:
         d, width = self.step.lane, max(1, self.width)
         depth = self.push(self.levels[-1].b)
-        rows = [
-            {**chosen, d: Coord(c64(0), depth, d, self.width > 0, u * width)}
-            for u in range(self.unroll)
-        ]
+        rows = [{**chosen, d: Coord(c64(0), depth, d, self.width > 0, u * width)} for u in range(self.unroll)]
         self.innermost_many([self.coords(r) for r in rows])
         out = []
         for op in reduces:
@@ -673,9 +599,7 @@ class Nest:
             for u, row in enumerate(rows):
                 values = self.operands(op, self.coords(row))
                 place = at + u * n
-                out[place : place + n] = self.combine(
-                    b, op, out[place : place + n], values
-                )
+                out[place : place + n] = self.combine(b, op, out[place : place + n], values)
             at += n * unroll
         return out
 
@@ -689,17 +613,12 @@ class Nest:
             parts = [final[at + u * n : at + (u + 1) * n] for u in range(unroll)]
             at += n * unroll
             while len(parts) > 1:
-                parts = [
-                    self.combine(b, op, parts[i], parts[i + 1])
-                    for i in range(0, len(parts), 2)
-                ]
+                parts = [self.combine(b, op, parts[i], parts[i + 1]) for i in range(0, len(parts), 2)]
             values = parts[0]
             width = lanes_of(values[0])
             while width > 1:
                 half = width // 2
-                low = ir.Constant(
-                    ir.VectorType(I32, half), [ir.Constant(I32, i) for i in range(half)]
-                )
+                low = ir.Constant(ir.VectorType(I32, half), [ir.Constant(I32, i) for i in range(half)])
                 high = ir.Constant(
                     ir.VectorType(I32, half),
                     [ir.Constant(I32, half + i) for i in range(half)],
@@ -712,17 +631,13 @@ class Nest:
                 values = [b.extract_element(v, ir.Constant(I32, 0)) for v in values]
             self.finish_reduce(op, values, chosen)
 
-    def finish_reduce(
-        self, op: Op, values: list[Any], chosen: dict[int, Coord]
-    ) -> None:
+    def finish_reduce(self, op: Op, values: list[Any], chosen: dict[int, Coord]) -> None:
         axis = op.attrs["axis"]
         for result, value in zip(op.results, values, strict=True):
             if not result.type.is_tile:
                 self.program.scalars[result] = value
                 continue
-            coords = tuple(
-                chosen.get(d, ZERO) for d in range(len(self.shape)) if d != axis
-            )
+            coords = tuple(chosen.get(d, ZERO) for d in range(len(self.shape)) if d != axis)
             self.store_slot(self.program.schedule.slots[result], coords, value)
 
     # --- the innermost body ---------------------------------------------------------------------
@@ -745,11 +660,7 @@ class Nest:
             for op in self.step.roots:
                 if op.name == "tt.store":
                     value = self.eval(op.operands[1], coords)
-                    mask = (
-                        self.mask(op.operands[2], coords)
-                        if len(op.operands) > 2
-                        else None
-                    )
+                    mask = self.mask(op.operands[2], coords) if len(op.operands) > 2 else None
                     writes.append((self.store, (op, coords, value, mask)))
                 elif op.name in ("tt.atomic_rmw", "tt.atomic_cas"):
                     writes.append((self.atomic, (op, coords)))
@@ -762,9 +673,7 @@ class Nest:
         b = self.levels[-1].b
         held = self.eval(op.operands[0], coords)
         if lanes_of(held):
-            held = self.lanes.intrinsic(
-                b, f"!llvm.vector.reduce.and.v{lanes_of(held)}i1", I1, [held]
-            )
+            held = self.lanes.intrinsic(b, f"!llvm.vector.reduce.and.v{lanes_of(held)}i1", I1, [held])
         self.program.fail_unless(b, held, op)
 
     # --- evaluation -----------------------------------------------------------------------------
@@ -794,17 +703,11 @@ class Nest:
 
     def compute(self, value: Value, coords: Coords, level: Level) -> Any:
         op = value.op
-        if (
-            is_stored(value) or value in self.program.ready
-        ) and value not in self.fresh:
-            return self.load_slot(
-                self.program.schedule.slots[value], value.type.dtype, coords, level
-            )
+        if (is_stored(value) or value in self.program.ready) and value not in self.fresh:
+            return self.load_slot(self.program.schedule.slots[value], value.type.dtype, coords, level)
         if op is None or is_stored(value):
             # a carried value that this very nest rewrites: read the old one
-            return self.load_slot(
-                self.program.schedule.slots[value], value.type.dtype, coords, level
-            )
+            return self.load_slot(self.program.schedule.slots[value], value.type.dtype, coords, level)
         name = op.name
         b = level.hoist
         if name == "tt.load":
@@ -818,9 +721,7 @@ class Nest:
                 slot = self.program.schedule.slots[source]
                 view = Slot(value.type.shape or (), slot.dtype, slot.offset)
                 return self.load_slot(view, source.type.dtype, coords, level)
-            return self.eval(
-                source, tuple(ZERO if to is None else coords[to] for to in where)
-            )
+            return self.eval(source, tuple(ZERO if to is None else coords[to] for to in where))
         if name == "tt.gather":
             return self.gather_slot(op, coords, level)
         if name == "tt.split":
@@ -836,9 +737,7 @@ class Nest:
         base = b.trunc(coord.value, I32)
         if not coord.lane:
             return b.add(base, ir.Constant(I32, start)) if start else base
-        return b.add(
-            self.lanes.splat(b, base, self.width), Lanes.iota(I32, self.width, start)
-        )
+        return b.add(self.lanes.splat(b, base, self.width), Lanes.iota(I32, self.width, start))
 
     # --- addresses ------------------------------------------------------------------------------
 
@@ -879,9 +778,7 @@ class Nest:
             inner = tuple(ZERO if d is None else coords[d] for d in term.dims)
             depth = max((c.level for c in inner), default=0)
             value = self.eval(term.value, inner)
-            parts.setdefault(-1 if lanes_of(value) else depth, []).append(
-                (value, term.coef)
-            )
+            parts.setdefault(-1 if lanes_of(value) else depth, []).append((value, term.coef))
         return parts
 
     def times(self, b: ir.IRBuilder, value: Any, coefficient: Poly) -> Any:
@@ -891,9 +788,7 @@ class Nest:
         k = self.lower(coefficient)
         return b.mul(value, self.lanes.splat(b, k, lanes_of(value)))
 
-    def offset_value(
-        self, form: Form, coords: Coords, skip: tuple[bool, ...] | None = None
-    ) -> Any:
+    def offset_value(self, form: Form, coords: Coords, skip: tuple[bool, ...] | None = None) -> Any:
         """A form that does not vary along the lanes, as i64."""
         total = self.lower(form.base)
         parts = self.offset_parts(form, coords, skip or (False,) * len(coords))
@@ -909,9 +804,7 @@ class Nest:
                 total = b.add(total, self.times(b, index, coefficient))
         return total
 
-    def place(
-        self, base: Any, form: Form, coords: Coords, size: int, element: Any
-    ) -> tuple[Any, Any, int]:
+    def place(self, base: Any, form: Form, coords: Coords, size: int, element: Any) -> tuple[Any, Any, int]:
         """An address as (pointer of lane 0, i64 offsets in elements of each lane or None, constant lane stride).
 
         Stride 0: all lanes alike; 1: contiguous; offsets given: anything else.
@@ -942,9 +835,7 @@ class Nest:
                     index = self.lanes.resize(b, item, "i64")
                 addend = self.times(b, index, coefficient)
                 total = addend if total is None else b.add(total, addend)
-            if total is not None and not (
-                isinstance(total, ir.Constant) and total.constant == 0
-            ):
+            if total is not None and not (isinstance(total, ir.Constant) and total.constant == 0):
                 pointer = self.keyed_gep(b, pointer, total, element)
         depth = max((c.level for c in coords), default=0)
         b = self.levels[depth].hoist
@@ -969,14 +860,10 @@ class Nest:
     def keyed_gep(b: ir.IRBuilder, pointer: Any, index: Any, element: Any) -> Any:
         return b.gep(pointer, [index], source_etype=element)
 
-    def address(
-        self, pointer: Value, coords: Coords, element: Any, size: int
-    ) -> tuple[Any, Any, int]:
+    def address(self, pointer: Value, coords: Coords, element: Any, size: int) -> tuple[Any, Any, int]:
         address = self.analysis.address(pointer)
         if address.base is not None:
-            return self.place(
-                self.program.scalar(address.base), address.offset, coords, size, element
-            )
+            return self.place(self.program.scalar(address.base), address.offset, coords, size, element)
         depth = max((c.level for c in coords), default=0)
         b = self.levels[depth].hoist
         value = self.eval(pointer, coords)
@@ -986,17 +873,11 @@ class Nest:
             value = b.inttoptr(value, ir.PointerType())
         return value, None, 0
 
-    def lane_pointers(
-        self, b: ir.IRBuilder, pointer: Any, offsets: Any, size: int
-    ) -> Any:
+    def lane_pointers(self, b: ir.IRBuilder, pointer: Any, offsets: Any, size: int) -> Any:
         """A vector of pointers from a base and offsets (or from absolute addresses when there is no base)."""
         width = lanes_of(offsets)
         if pointer is not None:
-            scaled = (
-                b.mul(offsets, Lanes.constant("i64", size, width))
-                if size != 1
-                else offsets
-            )
+            scaled = b.mul(offsets, Lanes.constant("i64", size, width)) if size != 1 else offsets
             base = self.lanes.splat(b, b.ptrtoint(pointer, I64), width)
             offsets = b.add(base, scaled)
         return b.inttoptr(offsets, ir.VectorType(ir.PointerType(), width))
@@ -1012,14 +893,10 @@ class Nest:
         vector: Any = None
         for conjunct, dims in self.analysis.conjuncts(value, own):
             inner = tuple(ZERO if d is None else coords[d] for d in dims)
-            inner = tuple(
-                ZERO if (conjunct.type.shape or ())[i] == 1 else c
-                for i, c in enumerate(inner)
-            )
+            inner = tuple(ZERO if (conjunct.type.shape or ())[i] == 1 else c for i, c in enumerate(inner))
             if (
                 level.assumed
-                and (conjunct, tuple(None if c is ZERO else c.dim for c in inner))
-                in level.assumed
+                and (conjunct, tuple(None if c is ZERO else c.dim for c in inner)) in level.assumed
             ):
                 continue
             held = self.eval(conjunct, inner)
@@ -1032,9 +909,7 @@ class Nest:
         if vector is None:
             return scalar
         if scalar is not None:
-            vector = level.hoist.and_(
-                vector, self.lanes.splat(level.hoist, scalar, self.width)
-            )
+            vector = level.hoist.and_(vector, self.lanes.splat(level.hoist, scalar, self.width))
         return vector
 
     # --- memory -------------------------------------------------------------------------------------
@@ -1048,12 +923,8 @@ class Nest:
         if len(op.operands) > 2:
             other = self.eval(op.operands[2], coords)
         elif mask is not None:
-            other = (
-                self.lanes.constant(type.dtype, 0) if type.dtype != "ptr" else c64(0)
-            )
-        pointer, offsets, stride = self.address(
-            op.operands[0], coords, element, type.bytes
-        )
+            other = self.lanes.constant(type.dtype, 0) if type.dtype != "ptr" else c64(0)
+        pointer, offsets, stride = self.address(op.operands[0], coords, element, type.bytes)
         raw = self.read(b, type.dtype, pointer, offsets, stride, mask, other)
         return raw
 
@@ -1087,48 +958,32 @@ class Nest:
             other = self.to_memory(b, other, dtype)
         if offsets is None and (stride == 0 or self.width == 0):
             if mask is None:
-                return self.from_memory(
-                    b, b.load(pointer, typ=element, align=size), dtype
-                )
+                return self.from_memory(b, b.load(pointer, typ=element, align=size), dtype)
             any_on = mask
             if lanes_of(mask):
-                any_on = self.lanes.intrinsic(
-                    b, f"!llvm.vector.reduce.or.v{lanes_of(mask)}i1", I1, [mask]
-                )
+                any_on = self.lanes.intrinsic(b, f"!llvm.vector.reduce.or.v{lanes_of(mask)}i1", I1, [mask])
             safe = b.select(any_on, pointer, self.program.zeros())
             value = b.load(safe, typ=element, align=size)
             lanes = max(lanes_of(mask), lanes_of(other))
             if lanes:
-                value, other, mask = (
-                    self.lanes.splat(b, x, lanes) for x in (value, other, mask)
-                )
+                value, other, mask = (self.lanes.splat(b, x, lanes) for x in (value, other, mask))
             return self.from_memory(b, b.select(mask, value, other), dtype)
         width = self.width
         vector = ir.VectorType(element, width)
         if mask is not None:
             mask = self.lanes.splat(b, mask, width)
-        fill = (
-            self.lanes.splat(b, other, width)
-            if other is not None
-            else ir.Constant(vector, None)
-        )
+        fill = self.lanes.splat(b, other, width) if other is not None else ir.Constant(vector, None)
         if offsets is None:
             if mask is None:
-                return self.from_memory(
-                    b, b.load(pointer, typ=vector, align=size), dtype
-                )
+                return self.from_memory(b, b.load(pointer, typ=vector, align=size), dtype)
             name = f"!llvm.masked.load.{Lanes._suffix(vector)}.p0"
-            value = self.lanes.intrinsic(
-                b, name, vector, [pointer, ir.Constant(I32, size), mask, fill]
-            )
+            value = self.lanes.intrinsic(b, name, vector, [pointer, ir.Constant(I32, size), mask, fill])
             return self.from_memory(b, value, dtype)
         pointers = self.lane_pointers(b, pointer, offsets, size)
         if mask is None:
             mask = Lanes.constant("i1", 1, width)
         name = f"!llvm.masked.gather.{Lanes._suffix(vector)}.v{width}p0"
-        value = self.lanes.intrinsic(
-            b, name, vector, [pointers, ir.Constant(I32, size), mask, fill]
-        )
+        value = self.lanes.intrinsic(b, name, vector, [pointers, ir.Constant(I32, size), mask, fill])
         return self.from_memory(b, value, dtype)
 
     def write(
@@ -1144,28 +999,21 @@ class Nest:
         element = memory_type(dtype)
         size = max(1, _bytes(element))
         if self.width == 0 or (
-            not lanes_of(value)
-            and stride == 0
-            and not lanes_of(mask)
-            and offsets is None
+            not lanes_of(value) and stride == 0 and not lanes_of(mask) and offsets is None
         ):
             value = self.to_memory(b, value, dtype)
             if mask is None:
                 b.store(value, pointer, align=size)
                 return
             vector = ir.VectorType(element, 1)
-            one = b.insert_element(
-                ir.Constant(vector, ir.Undefined), value, ir.Constant(I32, 0)
-            )
+            one = b.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(I32, 0))
             bit = b.insert_element(
                 ir.Constant(ir.VectorType(I1, 1), ir.Undefined),
                 mask,
                 ir.Constant(I32, 0),
             )
             name = f"!llvm.masked.store.{Lanes._suffix(vector)}.p0"
-            self.lanes.intrinsic(
-                b, name, ir.VoidType(), [one, pointer, ir.Constant(I32, size), bit]
-            )
+            self.lanes.intrinsic(b, name, ir.VoidType(), [one, pointer, ir.Constant(I32, size), bit])
             return
         width = self.width
         value = self.to_memory(b, self.lanes.splat(b, value, width), dtype)
@@ -1177,9 +1025,7 @@ class Nest:
                 b.store(value, pointer, align=size)
                 return
             name = f"!llvm.masked.store.{Lanes._suffix(vector)}.p0"
-            self.lanes.intrinsic(
-                b, name, ir.VoidType(), [value, pointer, ir.Constant(I32, size), mask]
-            )
+            self.lanes.intrinsic(b, name, ir.VoidType(), [value, pointer, ir.Constant(I32, size), mask])
             return
         if offsets is None:
             offsets = Lanes.constant("i64", 0, width)
@@ -1187,17 +1033,13 @@ class Nest:
         if mask is None:
             mask = Lanes.constant("i1", 1, width)
         name = f"!llvm.masked.scatter.{Lanes._suffix(vector)}.v{width}p0"
-        self.lanes.intrinsic(
-            b, name, ir.VoidType(), [value, pointers, ir.Constant(I32, size), mask]
-        )
+        self.lanes.intrinsic(b, name, ir.VoidType(), [value, pointers, ir.Constant(I32, size), mask])
 
     def store(self, op: Op, coords: Coords, value: Any, mask: Any) -> None:
         type = op.operands[1].type
         depth = max((c.level for c in coords), default=0)
         level = self.levels[depth]
-        pointer, offsets, stride = self.address(
-            op.operands[0], coords, memory_type(type.dtype), type.bytes
-        )
+        pointer, offsets, stride = self.address(op.operands[0], coords, memory_type(type.dtype), type.bytes)
         self.write(self.levels[-1].b, type.dtype, pointer, offsets, stride, mask, value)
         del level
 
@@ -1241,21 +1083,15 @@ class Nest:
             tuple(Poly({}) if d == axis else c for d, c in enumerate(form.coefs)),
         )
         element = memory_type(source.type.dtype)
-        pointer, offsets, stride = self.place(
-            self.program.slot_pointer(slot), rest, coords, 0, element
-        )
+        pointer, offsets, stride = self.place(self.program.slot_pointer(slot), rest, coords, 0, element)
         along = self.times(b, position, form.coefs[axis])
         if not lanes_of(along):
             if offsets is None:
                 pointer = b.gep(pointer, [along], source_etype=element)
-                return self.read(
-                    b, source.type.dtype, pointer, None, stride, None, None
-                )
+                return self.read(b, source.type.dtype, pointer, None, stride, None, None)
             along = self.lanes.splat(b, along, self.width)
         if offsets is None:
-            offsets = (
-                along if stride == 0 else b.add(along, Lanes.iota(I64, self.width))
-            )
+            offsets = along if stride == 0 else b.add(along, Lanes.iota(I64, self.width))
         else:
             offsets = b.add(offsets, along)
         return self.read(b, source.type.dtype, pointer, offsets, -1, None, None)
@@ -1267,16 +1103,11 @@ class Nest:
         level = self.levels[-1]
         type = op.operands[0].type.pointee
         assert type is not None
-        values = [
-            self.eval(o, coords)
-            for o in op.operands[1 : 3 if op.name == "tt.atomic_cas" else 2]
-        ]
+        values = [self.eval(o, coords) for o in op.operands[1 : 3 if op.name == "tt.atomic_cas" else 2]]
         mask = None
         if op.name == "tt.atomic_rmw" and len(op.operands) > 2:
             mask = self.mask(op.operands[2], coords)
-        pointer, _, _ = self.address(
-            op.operands[0], coords, memory_type(type.dtype), type.bytes
-        )
+        pointer, _, _ = self.address(op.operands[0], coords, memory_type(type.dtype), type.bytes)
         old = self.program.atomic(level.b, op, pointer, values, mask)
         for result in op.results:
             if result in self.program.schedule.slots:
@@ -1289,4 +1120,4 @@ def _bytes(element: Any) -> int:
     return {"half": 2, "float": 4, "double": 8}.get(str(element), 8)
 
 
-__all__ = ["Nest", "emit_loop", "Coord", "ZERO", "CompileError", "I8", "register_type"]
+__all__ = ["I8", "ZERO", "CompileError", "Coord", "Nest", "emit_loop", "register_type"]

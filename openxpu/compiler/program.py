@@ -67,9 +67,7 @@ class Program:
             size = 1
             for d in slot.shape:
                 size *= d
-            element = {"i1": 1, "ptr": 8}.get(slot.dtype) or int(
-                slot.dtype.lstrip("bfi")
-            ) // 8
+            element = {"i1": 1, "ptr": 8}.get(slot.dtype) or int(slot.dtype.lstrip("bfi")) // 8
             slot.offset = self.reserve(size * element)
 
     def reserve(self, nbytes: int) -> int:
@@ -84,9 +82,7 @@ class Program:
 
     def scratch_block(self, nbytes: int) -> Any:
         """A private block for the dot micro-kernels, 64-byte aligned."""
-        return self.first.gep(
-            self.scratch, [c64(self.reserve(nbytes))], source_etype=I8
-        )
+        return self.first.gep(self.scratch, [c64(self.reserve(nbytes))], source_etype=I8)
 
     def zeros(self, nbytes: int = 64) -> Any:
         """Readable zeros: where an address that a mask switches off points instead."""
@@ -131,9 +127,7 @@ class Program:
         self.blocks: dict[Block, Any] = {}
         blocks = self.function.body.blocks
         for i, block in enumerate(blocks):
-            self.blocks[block] = (
-                start if i == 0 else self.body.append_basic_block(f"block{i}")
-            )
+            self.blocks[block] = start if i == 0 else self.body.append_basic_block(f"block{i}")
         for i, block in enumerate(blocks):
             self.b.position_at_end(self.blocks[block])
             if i:
@@ -152,9 +146,7 @@ class Program:
         targets, counts = op.attrs["blocks"], op.attrs["counts"]
         at = 0 if op.name == "cf.br" else 1
         for target, count in zip(targets, counts, strict=True):
-            for value, arg in zip(
-                op.operands[at : at + count], target.args, strict=True
-            ):
+            for value, arg in zip(op.operands[at : at + count], target.args, strict=True):
                 if not arg.type.is_tile:
                     self.scalars[arg].add_incoming(self.scalar(value), self.b.block)
             at += count
@@ -184,10 +176,7 @@ class Program:
                 values.append(b.trunc(b.load(place, typ=I8, align=8), ir.IntType(1)))
             else:
                 values.append(b.load(place, typ=register_type(arg.type.dtype), align=8))
-        sizes = [
-            b.load(b.gep(grid, [c64(i)], source_etype=I32), typ=I32, align=4)
-            for i in range(3)
-        ]
+        sizes = [b.load(b.gep(grid, [c64(i)], source_etype=I32), typ=I32, align=4) for i in range(3)]
         gx, gy = (b.zext(s, I64) for s in sizes[:2])
         rest = b.udiv(begin, gx)
         x0 = b.sub(begin, b.mul(rest, gx))
@@ -263,11 +252,7 @@ class Program:
     def scalar_step(self, step: ScalarStep) -> None:
         op, b = step.op, self.b
         name = op.name
-        if (
-            name == "arith.constant"
-            or name == "llvm.intr.assume"
-            or name.endswith(".barrier")
-        ):
+        if name == "arith.constant" or name == "llvm.intr.assume" or name.endswith(".barrier"):
             return
         if name == "tt.get_program_id":
             self.scalars[op.result] = self.program_ids[op.attrs["axis"]]
@@ -281,9 +266,7 @@ class Program:
             shape = op.operands[0].type.shape or ()
             nest_step = NestStep(step.order, step.block, shape)
             nest = Nest(self, nest_step, {})
-            self.scalars[op.result] = nest.eval(
-                op.operands[0], tuple(ZERO for _ in shape)
-            )
+            self.scalars[op.result] = nest.eval(op.operands[0], tuple(ZERO for _ in shape))
         elif name == "tt.print":
             raise CompileError(
                 "tl.device_print is not available in compiled kernels; use TRITON_INTERPRET=1 to print."
@@ -293,9 +276,7 @@ class Program:
                 f"The call of {op.attrs['callee']} was not inlined; remove noinline from that function."
             )
         else:
-            self.scalars[op.result] = self.lanes.apply(
-                b, op, [self.scalar(o) for o in op.operands]
-            )
+            self.scalars[op.result] = self.lanes.apply(b, op, [self.scalar(o) for o in op.operands])
 
     def scalar_memory(self, op: Op) -> None:
         b = self.b
@@ -309,9 +290,7 @@ class Program:
             mask = self.scalar(op.operands[1]) if len(op.operands) > 1 else None
             other: Any = None
             if mask is not None:
-                zero = self.lanes.constant(
-                    "i64" if pointee.is_pointer else pointee.dtype, 0
-                )
+                zero = self.lanes.constant("i64" if pointee.is_pointer else pointee.dtype, 0)
                 other = self.scalar(op.operands[2]) if len(op.operands) > 2 else zero
             value = helper.read(b, pointee.dtype, pointer, None, 0, mask, other)
             if pointee.is_pointer:
@@ -319,23 +298,17 @@ class Program:
             self.scalars[op.result] = value
         elif op.name == "tt.store":
             mask = self.scalar(op.operands[2]) if len(op.operands) > 2 else None
-            helper.write(
-                b, pointee.dtype, pointer, None, 0, mask, self.scalar(op.operands[1])
-            )
+            helper.write(b, pointee.dtype, pointer, None, 0, mask, self.scalar(op.operands[1]))
         else:
             count = 3 if op.name == "tt.atomic_cas" else 2
             mask = (
-                self.scalar(op.operands[2])
-                if op.name == "tt.atomic_rmw" and len(op.operands) > 2
-                else None
+                self.scalar(op.operands[2]) if op.name == "tt.atomic_rmw" and len(op.operands) > 2 else None
             )
             values = [self.scalar(o) for o in op.operands[1:count]]
             self.scalars[op.result] = self.atomic(b, op, pointer, values, mask)
         del element
 
-    def atomic(
-        self, b: ir.IRBuilder, op: Op, pointer: Any, values: list[Any], mask: Any
-    ) -> Any:
+    def atomic(self, b: ir.IRBuilder, op: Op, pointer: Any, values: list[Any], mask: Any) -> Any:
         """One atomic operation; with a mask it happens only where the mask is on, and gives 0 elsewhere."""
         type = op.operands[0].type.pointee
         assert type is not None
@@ -356,17 +329,13 @@ class Program:
             if type.is_float:
                 bits = ir.IntType(type.bits)
                 compare, new = b.bitcast(compare, bits), b.bitcast(new, bits)
-            old = b.extract_value(
-                b.cmpxchg(pointer, compare, new, "acq_rel", "monotonic"), 0
-            )
+            old = b.extract_value(b.cmpxchg(pointer, compare, new, "acq_rel", "monotonic"), 0)
             if type.is_float:
                 old = b.bitcast(old, register_type(type.dtype))
         else:
             kind = _ATOMIC.get(op.attrs["kind"])
             if kind is None:
-                raise CompileError(
-                    f"The atomic operation {op.attrs['kind']} is not supported on this card."
-                )
+                raise CompileError(f"The atomic operation {op.attrs['kind']} is not supported on this card.")
             if kind in ("max", "min") and type.is_float:
                 kind = "f" + kind
             old = b.atomic_rmw(kind, pointer, values[0], "acq_rel")
@@ -396,17 +365,10 @@ class Program:
         n = 1
         for d in source.shape:
             n *= d
-        nbytes = (
-            n * {"i1": 1, "ptr": 8}.get(source.dtype, 0)
-            or n * int(source.dtype.lstrip("bfi")) // 8
-        )
-        self.memory_copy(
-            self.b, self.slot_pointer(target), self.slot_pointer(source), nbytes
-        )
+        nbytes = n * {"i1": 1, "ptr": 8}.get(source.dtype, 0) or n * int(source.dtype.lstrip("bfi")) // 8
+        self.memory_copy(self.b, self.slot_pointer(target), self.slot_pointer(source), nbytes)
 
-    def memory_copy(
-        self, b: ir.IRBuilder, target: Any, source: Any, nbytes: int
-    ) -> None:
+    def memory_copy(self, b: ir.IRBuilder, target: Any, source: Any, nbytes: int) -> None:
         """Copy within scratch, a vector at a time (both ends are padded to whole 64-byte lines)."""
         wide = ir.VectorType(I8, 64)
 
@@ -423,10 +385,7 @@ class Program:
         op, b = step.op, self.b
         body = op.regions[0].block
         lower, upper, stride = (self.scalar(o) for o in op.operands[:3])
-        carried = [
-            (a, r, s)
-            for a, r, s in zip(body.args[1:], op.results, op.operands[3:], strict=True)
-        ]
+        carried = [(a, r, s) for a, r, s in zip(body.args[1:], op.results, op.operands[3:], strict=True)]
         scalars = [(a, r, self.scalar(s)) for a, r, s in carried if not a.type.is_tile]
         before = b.block
         head, inside, after = (b.append_basic_block(n) for n in ("for", "do", "done"))
@@ -461,9 +420,7 @@ class Program:
 
     def emit_if(self, step: RegionStep) -> None:
         op, b = step.op, self.b
-        then, other, after = (
-            b.append_basic_block(n) for n in ("then", "else", "endif")
-        )
+        then, other, after = (b.append_basic_block(n) for n in ("then", "else", "endif"))
         b.cbranch(self.scalar(op.operands[0]), then, other)
         incoming = []
         for block, body in zip((then, other), step.bodies, strict=True):
@@ -489,9 +446,7 @@ class Program:
         b.branch(head)
         b.position_at_end(head)
         phis = []
-        for arg, value in zip(
-            (a for a in before.args if not a.type.is_tile), starts, strict=True
-        ):
+        for arg, value in zip((a for a in before.args if not a.type.is_tile), starts, strict=True):
             phi = b.phi(value.type)
             phi.add_incoming(value, start)
             self.scalars[arg] = phi
@@ -499,13 +454,9 @@ class Program:
         condition = self.run(step.bodies[0])
         forwarded = [v for v in condition.operands[1:] if not v.type.is_tile]
         values = [self.scalar(v) for v in forwarded]
-        for arg, value in zip(
-            (a for a in after_block.args if not a.type.is_tile), values, strict=True
-        ):
+        for arg, value in zip((a for a in after_block.args if not a.type.is_tile), values, strict=True):
             self.scalars[arg] = value
-        for result, value in zip(
-            (r for r in op.results if not r.type.is_tile), values, strict=True
-        ):
+        for result, value in zip((r for r in op.results if not r.type.is_tile), values, strict=True):
             self.scalars[result] = value
         self.b.cbranch(self.scalar(condition.operands[0]), inside, done)
         self.b.position_at_end(inside)
@@ -524,4 +475,4 @@ class Program:
         whole.emit(self, step)
 
 
-__all__ = ["ENTRY", "Program", "Coord", "identity", "I64"]
+__all__ = ["ENTRY", "I64", "Coord", "Program", "identity"]

@@ -189,12 +189,7 @@ def operation_cost(op: Op) -> int:
             return 100
         return _COST[op.name]
     if op.name.startswith("math."):
-        return (
-            3
-            if op.name
-            in ("math.absf", "math.absi", "math.fma", "math.floor", "math.ceil")
-            else 60
-        )
+        return 3 if op.name in ("math.absf", "math.absi", "math.fma", "math.floor", "math.ceil") else 60
     return 1
 
 
@@ -239,9 +234,7 @@ class Scheduler:
         found = self.slots.get(value)
         if found is None:
             assert value.type.shape is not None
-            found = self.slots[value] = self.new_slot(
-                value.type.shape, value.type.dtype
-            )
+            found = self.slots[value] = self.new_slot(value.type.shape, value.type.dtype)
         return found
 
     def new_slot(self, shape: tuple[int, ...], dtype: str) -> Slot:
@@ -299,17 +292,14 @@ class Scheduler:
             return [(op.operands[0], (*dims, None))]
         return [(o, dims) for o in op.operands if o.type.is_tile]
 
-    def address_inputs(
-        self, pointer: Value, dims: DimMap
-    ) -> list[tuple[Value, DimMap]]:
+    def address_inputs(self, pointer: Value, dims: DimMap) -> list[tuple[Value, DimMap]]:
         address = self.analysis.address(pointer)
         if address.base is None:
             if pointer.op is not None and pointer.op.name == "tt.addptr":
                 return [(o, dims) for o in pointer.op.operands]
             return [(pointer, dims)]
         return [
-            (t.value, tuple(None if d is None else dims[d] for d in t.dims))
-            for t in address.offset.terms
+            (t.value, tuple(None if d is None else dims[d] for d in t.dims)) for t in address.offset.terms
         ]
 
     # --- grouping ---------------------------------------------------------------------------
@@ -326,9 +316,7 @@ class Scheduler:
 
         for op in block.ops:
             tile_operands = [o for o in op.operands if o.type.is_tile]
-            needed: frozenset[Op] = frozenset().union(
-                *(self.depends(o) for o in op.operands)
-            )
+            needed: frozenset[Op] = frozenset().union(*(self.depends(o) for o in op.operands))
             blocked = pending is not None and bool(needed & set(pending.roots))
             if op is block.ops[-1]:
                 flush()
@@ -363,17 +351,18 @@ class Scheduler:
                 continue
             if tile_result:
                 continue  # lazy
-            if op.name in (
-                "tt.store",
-                "tt.atomic_rmw",
-                "tt.atomic_cas",
-                "tt.call",
-                "tt.assert",
-                "tt.print",
-            ):
-                flush()
-            elif blocked or (
-                op.name == "tt.load" and pending is not None and not pending.reduces
+            if (
+                op.name
+                in (
+                    "tt.store",
+                    "tt.atomic_rmw",
+                    "tt.atomic_cas",
+                    "tt.call",
+                    "tt.assert",
+                    "tt.print",
+                )
+                or blocked
+                or (op.name == "tt.load" and pending is not None and not pending.reduces)
             ):
                 flush()
             steps.append(ScalarStep(op.order, block, op))
@@ -389,18 +378,14 @@ class Scheduler:
             return bool(op.attrs["axis"] == head.attrs["axis"])
         if op.name == "tt.store":
             first = pending.roots[0].order
-            return all(
-                load.order < first for o in op.operands for load in self.loads(o)
-            )
+            return all(load.order < first for o in op.operands for load in self.loads(o))
         return False
 
     def prepare_region(self, op: Op, block: Block, steps: list[Step]) -> None:
         """Slots of carried tiles and of results, and the nests that fill them at the start."""
         if op.name == "scf.for":
             body = op.regions[0].block
-            for result, arg, start in zip(
-                op.results, body.args[1:], op.operands[3:], strict=True
-            ):
+            for result, arg, start in zip(op.results, body.args[1:], op.operands[3:], strict=True):
                 if result.type.is_tile:
                     slot = self.slots[arg] = self.slots[result] = self.slot(result)
                     steps.append(self.keep_nest(start, slot, op.order - 0.4, block))
@@ -408,9 +393,7 @@ class Scheduler:
             before, after = op.regions[0].block, op.regions[1].block
             for arg, start in zip(before.args, op.operands, strict=True):
                 if arg.type.is_tile:
-                    steps.append(
-                        self.keep_nest(start, self.slot(arg), op.order - 0.4, block)
-                    )
+                    steps.append(self.keep_nest(start, self.slot(arg), op.order - 0.4, block))
             for result, arg in zip(op.results, after.args, strict=True):
                 if result.type.is_tile:
                     self.slots[arg] = self.slot(result)
@@ -419,13 +402,9 @@ class Scheduler:
                 if result.type.is_tile:
                     self.slot(result)
 
-    def keep_nest(
-        self, value: Value, slot: Slot, order: float, block: Block
-    ) -> NestStep:
+    def keep_nest(self, value: Value, slot: Slot, order: float, block: Block) -> NestStep:
         assert value.type.shape is not None
-        return NestStep(
-            order, block, value.type.shape, keeps=[Keep(value, slot)], first=order
-        )
+        return NestStep(order, block, value.type.shape, keeps=[Keep(value, slot)], first=order)
 
     def tile_step(self, op: Op, block: Block, steps: list[Step]) -> None:
         if op.name == "tt.dot":
@@ -438,11 +417,7 @@ class Scheduler:
             ):
                 self.slots[op.result] = self.slot(accumulator)
             else:
-                steps.append(
-                    self.keep_nest(
-                        accumulator, self.slot(op.result), op.order - 0.4, block
-                    )
-                )
+                steps.append(self.keep_nest(accumulator, self.slot(op.result), op.order - 0.4, block))
         step = TileStep(op.order, block, op)
         if op.name == "tt.dot":
             for index in range(2):
@@ -472,12 +447,8 @@ class Scheduler:
                     targets.append((value, self.slot(result)))
         elif op.name in ("cf.br", "cf.cond_br"):
             at = 0 if op.name == "cf.br" else 1
-            for target, count in zip(
-                op.attrs["blocks"], op.attrs["counts"], strict=True
-            ):
-                for value, arg in zip(
-                    op.operands[at : at + count], target.args, strict=True
-                ):
+            for target, count in zip(op.attrs["blocks"], op.attrs["counts"], strict=True):
+                for value, arg in zip(op.operands[at : at + count], target.args, strict=True):
                     if value.type.is_tile:
                         targets.append((value, self.slot(arg)))
                 at += count
@@ -494,9 +465,7 @@ class Scheduler:
             assert value.type.shape is not None
             nest = groups.get(value.type.shape)
             if nest is None:
-                nest = groups[value.type.shape] = NestStep(
-                    order, block, value.type.shape, first=order
-                )
+                nest = groups[value.type.shape] = NestStep(order, block, value.type.shape, first=order)
             nest.keeps.append(Keep(value, slot))
         ordered = self.order_carried(list(groups.values()))
         for index, nest in enumerate(ordered):
@@ -566,11 +535,7 @@ class Scheduler:
             else:
                 nest = rest[0]
                 others = rest[1:]
-                self._indirect |= {
-                    k.slot
-                    for k in nest.keeps
-                    if any(k.slot in reads[o] for o in others)
-                }
+                self._indirect |= {k.slot for k in nest.keeps if any(k.slot in reads[o] for o in others)}
             out.append(nest)
             rest.remove(nest)
         return out
@@ -634,7 +599,11 @@ class Scheduler:
         if op.name == "tt.trans" and op.attrs["order"] == (1, 0):
             inner = self.classify_factor(step, op.operands[0])
             return None if inner is None else inner.transposed()
-        if op.name != "tt.load" or self.clobbered(op, step) or operand.type.dtype not in ("f32", "bf16", "f16", "f64", "i8"):
+        if (
+            op.name != "tt.load"
+            or self.clobbered(op, step)
+            or operand.type.dtype not in ("f32", "bf16", "f16", "f64", "i8")
+        ):
             return None
         if len(op.operands) > 2 and op.operands[2].constant != 0:
             return None
@@ -649,13 +618,20 @@ class Scheduler:
             tables |= on
         extents: list[tuple[int, Value]] = []
         masks: list[tuple[Value, DimMap]] = []
-        for value, dims in self.analysis.conjuncts(op.operands[1], identity(2, shape)) if len(op.operands) > 1 else []:
+        for value, dims in (
+            self.analysis.conjuncts(op.operands[1], identity(2, shape)) if len(op.operands) > 1 else []
+        ):
             on = {d for d in dims if d is not None}
             if len(on) != 1:
                 return None
             (dim,) = on
             form = self.analysis.difference(value)
-            if form is not None and form.affine and (k := form.coefs[dims.index(dim)].int) is not None and k == -1:
+            if (
+                form is not None
+                and form.affine
+                and (k := form.coefs[dims.index(dim)].int) is not None
+                and k == -1
+            ):
                 extents.append((dim, value))
             else:
                 tables.add(dim)
@@ -751,9 +727,7 @@ class Scheduler:
                     out[value] = step
         return out
 
-    def costs(
-        self, value: Value, kept: dict[Value, Step], memo: dict[Value, int]
-    ) -> int:
+    def costs(self, value: Value, kept: dict[Value, Step], memo: dict[Value, int]) -> int:
         """Rough vector instructions to compute one vector of a lazy value."""
         found = memo.get(value)
         if found is not None:
@@ -769,9 +743,7 @@ class Scheduler:
         else:
             cost = operation_cost(op) + sum(
                 self.costs(v, kept, memo)
-                for v in {
-                    i[0] for i in self.inputs(value, (0,) * len(value.type.shape or ()))
-                }
+                for v in {i[0] for i in self.inputs(value, (0,) * len(value.type.shape or ()))}
             )
         memo[value] = min(cost, 100000)
         return memo[value]
@@ -780,9 +752,7 @@ class Scheduler:
         address = self.analysis.address(op.operands[0])
         cost = sum(
             self.costs(v, kept, memo)
-            for v, _ in self.address_inputs(
-                op.operands[0], (0,) * len(op.result.type.shape or ())
-            )
+            for v, _ in self.address_inputs(op.operands[0], (0,) * len(op.result.type.shape or ()))
         )
         if address.base is None or address.offset.terms:
             return cost + 16
@@ -838,9 +808,7 @@ class Scheduler:
                 continue
             if value.op is not None and value.op.name == "tt.load" and cost <= 1:
                 continue
-            if best is None or (
-                value.op and best.op and value.op.order > best.op.order
-            ):
+            if best is None or (value.op and best.op and value.op.order > best.op.order):
                 best = value
         return best
 
@@ -932,10 +900,7 @@ class Scheduler:
         for d in reversed(range(len(shape))):
             if shape[d] > 1:
                 efficient = min(shape[d], 16) / 16
-                if (
-                    scores[d] * efficient
-                    > scores[best] * min(shape[best], 16) / 16 + 1e-9
-                ):
+                if scores[d] * efficient > scores[best] * min(shape[best], 16) / 16 + 1e-9:
                     best = d
         return best
 
@@ -958,9 +923,7 @@ class Scheduler:
                 if isinstance(step, NestStep):
                     step.lane = self.lane(step, self.reach(step, self.homes))
                 if isinstance(step, RegionStep):
-                    step.bodies = [
-                        self.steps[region.block] for region in step.op.regions
-                    ]
+                    step.bodies = [self.steps[region.block] for region in step.op.regions]
         blocks = [self.steps[block] for block in self.function.body.blocks]
         return Schedule(
             self.function, self.analysis, blocks, self.slots, self.all_slots, self.homes, self.direct

@@ -22,11 +22,7 @@ def _delta(value: Value, start: Value) -> list[Value] | None:
         if op is None or op.name not in ("tt.addptr", "arith.addi"):
             return None
         left, right = op.operands
-        if (
-            op.name == "arith.addi"
-            and uniform_source(left) is not None
-            and uniform_source(right) is None
-        ):
+        if op.name == "arith.addi" and uniform_source(left) is not None and uniform_source(right) is None:
             left, right = right, left
         if uniform_source(right) is None:
             return None
@@ -73,9 +69,7 @@ def scalar_inductions(function: Function) -> None:
         for position in reversed(range(len(op.results))):
             carried = body.args[position + 1]
             type = carried.type
-            if not type.is_tile or not (
-                type.is_pointer or type.dtype in ("i32", "i64")
-            ):
+            if not type.is_tile or not (type.is_pointer or type.dtype in ("i32", "i64")):
                 continue
             yielded = body.terminator.operands[position]
             deltas = _delta(yielded, carried)
@@ -100,9 +94,7 @@ def _container(function: Function, op: Op) -> Block:
     return found
 
 
-def _rewrite(
-    function: Function, loop: Op, container: Block, position: int, deltas: list[Value]
-) -> None:
+def _rewrite(function: Function, loop: Op, container: Block, position: int, deltas: list[Value]) -> None:
     body = loop.regions[0].block
     carried, start, result = (
         body.args[position + 1],

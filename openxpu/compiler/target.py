@@ -55,9 +55,7 @@ _OPTIONAL = {
     "amx_int8": "amx-int8",
 }
 
-X86_64_V3 = Target(
-    "x86-64-v3", "x86_64-unknown-linux-gnu", "x86-64-v3", _BASE, 32, 16, ("fma",)
-)
+X86_64_V3 = Target("x86-64-v3", "x86_64-unknown-linux-gnu", "x86-64-v3", _BASE, 32, 16, ("fma",))
 X86_64_V4 = Target(
     "x86-64-v4",
     "x86_64-unknown-linux-gnu",

@@ -80,7 +80,7 @@ _uids = itertools.count()
 class Value:
     """One SSA value: the result of an operation or an argument of a block."""
 
-    __slots__ = ("uid", "type", "op", "block", "index", "name")
+    __slots__ = ("block", "index", "name", "op", "type", "uid")
 
     def __init__(
         self,
@@ -229,11 +229,7 @@ def number(function: Function) -> None:
 
 def dump(function: Function) -> str:
     """The function as text, for OPENXPU_DUMP=tile and for error messages."""
-    lines = [
-        f"func @{function.name}("
-        + ", ".join(f"{a!r}: {a.type}" for a in function.args)
-        + ")"
-    ]
+    lines = [f"func @{function.name}(" + ", ".join(f"{a!r}: {a.type}" for a in function.args) + ")"]
 
     def visit(region: Region, depth: int) -> None:
         for i, block in enumerate(region.blocks):
@@ -267,9 +263,7 @@ TERMINATORS = {
 
 
 def _fail(function: Function, op: Op, sentence: str) -> None:
-    raise CompileError(
-        f"Kernel {function.name} is not well formed at '{op!r}': {sentence}"
-    )
+    raise CompileError(f"Kernel {function.name} is not well formed at '{op!r}': {sentence}")
 
 
 def verify(function: Function) -> None:
@@ -300,9 +294,7 @@ def verify(function: Function) -> None:
                         "a terminator must be the last operation of its block.",
                     )
                 elif last:
-                    check(
-                        op, False, "the last operation of a block must be a terminator."
-                    )
+                    check(op, False, "the last operation of a block must be a terminator.")
                 _check_types(op, check)
                 for inner in op.regions:
                     visit(inner, known)
@@ -327,9 +319,7 @@ def _check_types(op: Op, check: Any) -> None:
         check(op, not operands[0].type.is_tile, "splat takes a scalar.")
     elif name == "tt.broadcast":
         source, target = operands[0].type.shape, results[0].type.shape
-        good = len(source) == len(target) and all(
-            s in (1, t) for s, t in zip(source, target, strict=True)
-        )
+        good = len(source) == len(target) and all(s in (1, t) for s, t in zip(source, target, strict=True))
         check(op, good, f"a tile of shape {source} does not broadcast to {target}.")
     elif name in ("tt.reshape", "tt.trans"):
         check(
@@ -339,9 +329,7 @@ def _check_types(op: Op, check: Any) -> None:
         )
     elif name in ("tt.load", "tt.store"):
         pointer = operands[0].type
-        check(
-            op, pointer.is_pointer, f"the address must be a pointer, found {pointer}."
-        )
+        check(op, pointer.is_pointer, f"the address must be a pointer, found {pointer}.")
         for other in operands[1:]:
             check(
                 op,

@@ -52,9 +52,7 @@ def parse_type(text: str) -> Type:
         raise CompileError(
             f"The kernel uses {text}: 8-bit floats are not supported on this card; use bf16 or f16."
         )
-    raise CompileError(
-        f"The kernel uses the type {text}, which this compiler does not know."
-    )
+    raise CompileError(f"The kernel uses the type {text}, which this compiler does not know.")
 
 
 def split_types(text: str) -> list[Type]:
@@ -131,9 +129,7 @@ def _number(text: str, type: Type) -> Any:
 class _Parser:
     def __init__(self, text: str) -> None:
         self.lines = [line.strip() for line in text.splitlines()]
-        self.lines = [
-            line for line in self.lines if line and not line.startswith(("//", "#"))
-        ]
+        self.lines = [line for line in self.lines if line and not line.startswith(("//", "#"))]
         self.at = 0
         self.scopes: list[dict[str, Value]] = []
 
@@ -175,9 +171,7 @@ class _Parser:
         return Module(functions)
 
     def function(self, line: str) -> Function:
-        match = re.match(
-            r"tt\.func\s+(public|private)?\s*@([^\s(]+|\"[^\"]*\")\(", line
-        )
+        match = re.match(r"tt\.func\s+(public|private)?\s*@([^\s(]+|\"[^\"]*\")\(", line)
         if match is None:
             raise CompileError(f"TTIR function header not understood: {line}")
         name = match.group(2).strip('"')
@@ -190,26 +184,18 @@ class _Parser:
         results: list[Type] = []
         if rest.startswith("->"):
             rest = rest[2:].strip()
-            end = (
-                rest.index(" attributes") if " attributes" in rest else rest.rindex("{")
-            )
+            end = rest.index(" attributes") if " attributes" in rest else rest.rindex("{")
             results = split_types(rest[:end].strip())
         region = Region()
         block = Block(region)
         region.blocks.append(block)
         self.scopes.append({})
-        for match_arg in re.finditer(
-            r"(%[\w]+): (!tt\.ptr<(?:[^<>]|<[^<>]*>)*>|[\w!.<>]+)", arguments
-        ):
-            self.define(
-                match_arg.group(1), block.add_arg(parse_type(match_arg.group(2)))
-            )
+        for match_arg in re.finditer(r"(%[\w]+): (!tt\.ptr<(?:[^<>]|<[^<>]*>)*>|[\w!.<>]+)", arguments):
+            self.define(match_arg.group(1), block.add_arg(parse_type(match_arg.group(2))))
         self.at += 1
         self.body(region, block)
         self.scopes.pop()
-        return Function(
-            ("!" if match.group(1) != "private" else "") + name, region, results
-        )
+        return Function(("!" if match.group(1) != "private" else "") + name, region, results)
 
     def body(self, region: Region, block: Block) -> str:
         """Operations up to the closing brace; returns the closing line."""
@@ -279,9 +265,7 @@ class _Parser:
             op.results.append(Value(type, op, None, i))
         if len(names) == 1 and names[0][1] == len(types):
             for i, result in enumerate(op.results):
-                self.define(
-                    names[0][0] if len(types) == 1 else f"{names[0][0]}#{i}", result
-                )
+                self.define(names[0][0] if len(types) == 1 else f"{names[0][0]}#{i}", result)
         elif len(names) == len(types):
             for (n, _), result in zip(names, op.results, strict=True):
                 self.define(n, result)
@@ -309,15 +293,11 @@ class _Parser:
 
         rest = _STRING.sub(keep, rest)
         if rest.endswith("{"):
-            raise CompileError(
-                f"The kernel uses {name} with a region, which this compiler does not know."
-            )
+            raise CompileError(f"The kernel uses {name} with a region, which this compiler does not know.")
         if name == "arith.constant":
             return self.parse_constant(op, rest)
         colon = _top_level(rest, ":", last=name not in ("cf.br", "cf.cond_br"))
-        body, signature = (
-            (rest[:colon], rest[colon + 1 :].strip()) if colon >= 0 else (rest, "")
-        )
+        body, signature = (rest[:colon], rest[colon + 1 :].strip()) if colon >= 0 else (rest, "")
         if name in ("cf.br", "cf.cond_br"):
             return self.parse_branch(op, rest)
         op.operands = self.values(body)
@@ -328,14 +308,8 @@ class _Parser:
             found = re.search(r"@([^\s(]+|'\d+')\(", body)
             assert found is not None
             callee = found.group(1)
-            attrs["callee"] = (
-                strings[int(callee[1:-1])] if callee.startswith("'") else callee
-            )
-            return (
-                split_types(signature[signature.index("->") + 2 :])
-                if "->" in signature
-                else []
-            )
+            attrs["callee"] = strings[int(callee[1:-1])] if callee.startswith("'") else callee
+            return split_types(signature[signature.index("->") + 2 :]) if "->" in signature else []
         if name in (
             "tt.return",
             "scf.yield",
@@ -377,9 +351,7 @@ class _Parser:
             attrs["kind"] = body.split(",")[0].strip()
         if name == "tt.extern_elementwise":
             attrs["symbol"] = strings[
-                re.findall(r"(\w+) = '(\d+)'", body).index(
-                    ("symbol", str(len(strings) - 1))
-                )
+                re.findall(r"(\w+) = '(\d+)'", body).index(("symbol", str(len(strings) - 1)))
             ]
         if name == "tt.fp_to_fp" and (found := re.search(r"rounding = (\w+)", body)):
             attrs["rounding"] = found.group(1)

@@ -26,9 +26,7 @@ def emit(program: Program, step: TileStep) -> None:
     elif op.name in ("tt.join", "tt.cat"):
         join(program, op)
     else:
-        raise CompileError(
-            f"The kernel uses {op.name}, which this compiler does not have."
-        )
+        raise CompileError(f"The kernel uses {op.name}, which this compiler does not have.")
 
 
 def _numel(shape: tuple[int, ...]) -> int:
@@ -97,13 +95,19 @@ def _direct(program: Program, b: ir.IRBuilder, factor: Factor) -> Any:
         form = program.schedule.analysis.difference(value)
         assert form is not None
         extent = nest.clamp(b, nest.lower(form.base), factor.shape[dim])
-        valid[dim] = extent if valid[dim] is None else program.lanes.intrinsic(b, "llvm.smin", I64, [valid[dim], extent])
+        valid[dim] = (
+            extent
+            if valid[dim] is None
+            else program.lanes.intrinsic(b, "llvm.smin", I64, [valid[dim], extent])
+        )
     tables: list[Any] = [None, None]
     if factor.table is not None:
         dim = factor.table
         rows = factor.shape[dim]
         table = program.scratch_block(rows * 8)
-        zero_bytes = (factor.form.coefs[1 - dim].int or 0) * factor.shape[1 - dim] * size + 64 if factor.masks else 0
+        zero_bytes = (
+            (factor.form.coefs[1 - dim].int or 0) * factor.shape[1 - dim] * size + 64 if factor.masks else 0
+        )
         nest.width = min(rows, program.target.vector_bytes // 8) if rows > 1 else 0
         nest.open(nest.levels[0])
 
@@ -133,15 +137,20 @@ def _direct(program: Program, b: ir.IRBuilder, factor: Factor) -> Any:
         tables[dim] = table
     row, column = (1, 0) if factor.swapped else (0, 1)
     return DotOperand(
-        factor.type.dtype, pointer, strides[row], strides[column], valid[row], valid[column], tables[row], tables[column]
+        factor.type.dtype,
+        pointer,
+        strides[row],
+        strides[column],
+        valid[row],
+        valid[column],
+        tables[row],
+        tables[column],
     )
 
 
 def _element(program: Program, b: ir.IRBuilder, slot: Slot, index: Any) -> Any:
     """The address of an element by its linear index."""
-    return b.gep(
-        program.slot_pointer(slot), [index], source_etype=memory_type(slot.dtype)
-    )
+    return b.gep(program.slot_pointer(slot), [index], source_etype=memory_type(slot.dtype))
 
 
 def scan(program: Program, op: Op) -> None:
@@ -168,9 +177,7 @@ def scan(program: Program, op: Op) -> None:
         for operand in op.operands:
             slot = slots[operand]
             pointer = _element(program, b, slot, index)
-            out.append(
-                helper.read(b, slot.dtype, pointer, None, 1 if width else 0, None, None)
-            )
+            out.append(helper.read(b, slot.dtype, pointer, None, 1 if width else 0, None, None))
         return out
 
     def store(b: ir.IRBuilder, index: Any, values: list[Any]) -> None:
@@ -266,4 +273,4 @@ def join(program: Program, op: Op) -> None:
         emit_loop(program.b, c64(0), c64(n), 1, [], body)
 
 
-__all__ = ["emit", "I32"]
+__all__ = ["I32", "emit"]

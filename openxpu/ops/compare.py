@@ -57,7 +57,7 @@ def plan_isclose(
     b: PlanBuilder, x: Tensor, y: Tensor, out: Tensor, rtol: Scalar, atol: Scalar, equal_nan: bool
 ) -> None:
     """|x - y| <= atol + rtol * |y| as bool; integers are compared as f64."""
-    compute = "f64" if x.dtype == "f64" or x.dtype[0] in "iub" and x.dtype != "bf16" else "f32"
+    compute = "f64" if x.dtype == "f64" or (x.dtype[0] in "iub" and x.dtype != "bf16") else "f32"
     plan_map(b, "compare.isclose", [x, y], out, [rtol, atol, float(equal_nan)], compute=compute)
 
 

@@ -184,7 +184,7 @@ def slice_view(
         if step < 0 and end < -extent:  # one before the first element, which Python writes as None
             end = -extent - 1
         positions = range(*slice(start, end, step).indices(extent))
-        x = part(x, axis, positions.start if len(positions) else 0, len(positions), step)
+        x = part(x, axis, positions.start if positions else 0, len(positions), step)
     return x
 
 

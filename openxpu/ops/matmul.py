@@ -145,15 +145,20 @@ class _Problem:
             last = dims[-1]
             sx, sy, so, sa = last.strides
             if sy == 0 and (
-                self.m == 1 or (sx, so) == (self.m * x_row, self.m * out_row)
-                and (self.addend is None or sa == self.m * add_row)
+                self.m == 1
+                or (
+                    (sx, so) == (self.m * x_row, self.m * out_row)
+                    and (self.addend is None or sa == self.m * add_row)
+                )
             ):
                 rows = (sx, so, sa) if self.m == 1 else (x_row, out_row, add_row)
                 taller = replace(
                     self,
                     x=_with_rows(self.x, rows[0], last.size * self.m),
                     out=_with_rows(self.out, rows[1], last.size * self.m),
-                    addend=None if self.addend is None else _with_rows(self.addend, rows[2], last.size * self.m),
+                    addend=None
+                    if self.addend is None
+                    else _with_rows(self.addend, rows[2], last.size * self.m),
                     m=last.size * self.m,
                 )
                 taller.plan(dims[:-1])
@@ -244,7 +249,9 @@ class _Problem:
         if final:
             return
         for i in range(outer.size):
-            self._sum(target, out, outer, inner, i, parts, part_size, add, add_row, add_col, scale, alpha, beta)
+            self._sum(
+                target, out, outer, inner, i, parts, part_size, add, add_row, add_col, scale, alpha, beta
+            )
 
     def _sum(  # type: ignore[no-untyped-def]
         self, target, out, outer, inner, i, parts, part_size, add, add_row, add_col, scale, alpha, beta
@@ -320,7 +327,10 @@ def _matrices(
     elif transpose_x:
         x = _transposed(x)
     if len(out_shape) < 2:  # paddle gives a product of two vectors the shape [1] in some versions
-        out_shape, out_strides = [1] * (2 - len(out_shape)) + out_shape, [1] * (2 - len(out_strides)) + out_strides
+        out_shape, out_strides = (
+            [1] * (2 - len(out_shape)) + out_shape,
+            [1] * (2 - len(out_strides)) + out_strides,
+        )
     if x.shape[-1] != y.shape[-2]:
         raise ValueError(
             f"matmul cannot multiply {tuple(x.shape)} by {tuple(y.shape)}: the inner extents {x.shape[-1]} and {y.shape[-2]} differ."
@@ -552,7 +562,9 @@ def _dense(name: str, t: Tensor) -> Tensor:
 # Public functions.
 
 
-def _result_shape(x: Sequence[int], y: Sequence[int], transpose_x: bool, transpose_y: bool) -> tuple[int, ...]:
+def _result_shape(
+    x: Sequence[int], y: Sequence[int], transpose_x: bool, transpose_y: bool
+) -> tuple[int, ...]:
     vx = (1, *x) if len(x) == 1 else (*x[:-2], x[-1], x[-2]) if transpose_x else tuple(x)
     vy = (*y, 1) if len(y) == 1 else (*y[:-2], y[-1], y[-2]) if transpose_y else tuple(y)
     if vx[-1] != vy[-2]:
@@ -600,4 +612,13 @@ def dot(x: Array, y: Array) -> Array:
     return run(plan_dot, [x, y], [(x.shape[:-1], x.dtype)])  # type: ignore[no-any-return]
 
 
-__all__ = ["addmm", "contiguous_strides", "dot", "matmul", "outer", "plan_addmm", "plan_matmul", "plan_product"]
+__all__ = [
+    "addmm",
+    "contiguous_strides",
+    "dot",
+    "matmul",
+    "outer",
+    "plan_addmm",
+    "plan_matmul",
+    "plan_product",
+]

@@ -1,9 +1,9 @@
 # The Paddle adapter: device "xpu" inside an unchanged PaddlePaddle.
 """`import paddle` finds the plug-in by itself; nothing here has to be imported to use the device.
 
-    openxpu.paddle.fallbacks()      {phi kernel: calls that ran on the CPU because the card has no kernel for them}
-    openxpu.paddle.native_calls()   {phi kernel: calls that ran on a card}
-    openxpu.paddle.reset_counters()
+openxpu.paddle.fallbacks()      {phi kernel: calls that ran on the CPU because the card has no kernel for them}
+openxpu.paddle.native_calls()   {phi kernel: calls that ran on a card}
+openxpu.paddle.reset_counters()
 """
 
 from __future__ import annotations

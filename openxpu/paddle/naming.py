@@ -163,7 +163,11 @@ def _patch_device_xpu(module: Any) -> None:
         """A point in a stream's queue: Event(enable_timing=False)."""
 
         def __init__(
-            self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False, device: Any = None
+            self,
+            enable_timing: bool = False,
+            blocking: bool = False,
+            interprocess: bool = False,
+            device: Any = None,
         ) -> None:
             super().__init__("xpu", _index(device), enable_timing, blocking, interprocess)
 

@@ -135,7 +135,9 @@ class Array:
             raise ValueError(
                 f"a view of shape {shape}, strides {strides} at {offset} reaches outside the array of shape {self.shape}"
             )
-        return Array(self._owner, self._address + offset * self.itemsize, shape, self.dtype, strides, self.device)
+        return Array(
+            self._owner, self._address + offset * self.itemsize, shape, self.dtype, strides, self.device
+        )
 
     def reshape(self, *shape: int) -> Array:
         """A view of another shape; one dimension may be -1. The array must be contiguous."""
@@ -144,7 +146,9 @@ class Array:
             rest = math.prod(n for n in sizes if n != -1)
             sizes[sizes.index(-1)] = self.size // rest if rest else 0
         if not self.contiguous or math.prod(sizes) != self.size:
-            raise ValueError(f"an array of shape {self.shape}, strides {self.strides} cannot be seen as {tuple(sizes)}")
+            raise ValueError(
+                f"an array of shape {self.shape}, strides {self.strides} cannot be seen as {tuple(sizes)}"
+            )
         return self.view(sizes)
 
     def numpy(self) -> NDArray[Any]:
@@ -173,13 +177,19 @@ class Array:
         low, high = _extent(self.shape, self.strides)
         if self.size == 0:
             return np.empty(self.shape, dtype)
-        span = (ctypes.c_char * ((high - low) * dtype.itemsize)).from_address(self._address + low * dtype.itemsize)
+        span = (ctypes.c_char * ((high - low) * dtype.itemsize)).from_address(
+            self._address + low * dtype.itemsize
+        )
         flat = np.frombuffer(span, dtype)
-        return np.lib.stride_tricks.as_strided(flat[-low:], self.shape, [s * dtype.itemsize for s in self.strides])
+        return np.lib.stride_tricks.as_strided(
+            flat[-low:], self.shape, [s * dtype.itemsize for s in self.strides]
+        )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
-            raise ValueError("an array in card memory is copied when NumPy reads it; use numpy.from_dlpack to share")
+            raise ValueError(
+                "an array in card memory is copied when NumPy reads it; use numpy.from_dlpack to share"
+            )
         result = self.numpy()
         return result if dtype is None else result.astype(dtype)
 
@@ -193,13 +203,17 @@ class Array:
     ) -> Any:
         """A DLPack capsule over this memory. Waits for the card, since CPU consumers know no streams."""
         if dl_device is not None and tuple(dl_device) != (_KDL_CPU, 0):
-            raise BufferError(f"card memory is offered as DLPack device (1, 0), the CPU; {dl_device} was asked for")
+            raise BufferError(
+                f"card memory is offered as DLPack device (1, 0), the CPU; {dl_device} was asked for"
+            )
         self.device.synchronize()
         source = self
         if copy:
             source = from_numpy(self.numpy(), device=self.device)
             self.device.synchronize()
-        view = _runtime.dlpack_view(source._owner, source._address, list(self.shape), list(source.strides), self.dtype)
+        view = _runtime.dlpack_view(
+            source._owner, source._address, list(self.shape), list(source.strides), self.dtype
+        )
         if max_version is None:
             return view.__dlpack__()
         return view.__dlpack__(max_version=max_version)
@@ -266,7 +280,9 @@ def from_dlpack(source: Any, device: Device | int | str | None = None) -> Array:
     device = as_device(device)
     address, shape, strides, dtype, kind = _runtime.dlpack_read(source)
     if kind != _KDL_CPU:
-        raise BufferError(f"memory of DLPack device type {kind} cannot be read by a host card; move it to the CPU first")
+        raise BufferError(
+            f"memory of DLPack device type {kind} cannot be read by a host card; move it to the CPU first"
+        )
     array = Array(source, address, shape, dtype, strides, device)
     if device.card.owns(address):
         return array
@@ -282,7 +298,10 @@ def from_dlpack(source: Any, device: Device | int | str | None = None) -> Array:
 
 
 def replay(
-    plan: _runtime.Plan, arrays: Sequence[Array], dynamics: Sequence[int | float] = (), device: Device | None = None
+    plan: _runtime.Plan,
+    arrays: Sequence[Array],
+    dynamics: Sequence[int | float] = (),
+    device: Device | None = None,
 ) -> None:
     """Enqueues a plan on the current stream of a card, its tensors being `arrays` in order."""
     if device is None:
@@ -291,5 +310,7 @@ def replay(
         device = as_device(device)
     for array in arrays:
         if array.device.id != device.id:
-            raise ValueError(f"operator {plan.name} runs on {device}, but one of its arrays is on {array.device}")
+            raise ValueError(
+                f"operator {plan.name} runs on {device}, but one of its arrays is on {array.device}"
+            )
     plan.replay(device.card.current_stream, [array._address for array in arrays], dynamics)

@@ -51,7 +51,9 @@ def report(interval: float = SAMPLE_SECONDS) -> dict[str, Any]:
     for p in sorted(_runtime.processes(), key=lambda p: (p["card"], p["pid"])):
         # A process may have been told of more cards than we were (OPENXPU_CARDS differs).
         while p["card"] >= len(cards):
-            cards.append({**cards[0], "card": len(cards), "memory_used": 0, "utilisation": 0.0, "processes": []})
+            cards.append(
+                {**cards[0], "card": len(cards), "memory_used": 0, "utilisation": 0.0, "processes": []}
+            )
         card = cards[p["card"]]
         busy = p["busy_ns"] - before.get((p["pid"], p["card"]), p["busy_ns"])
         utilisation = round(min(100.0, 100.0 * busy / gone), 1)
@@ -82,13 +84,18 @@ def _tables(data: dict[str, Any]) -> RenderableType:
 
     from openxpu import __version__
 
-    cards = Table(box=box.ROUNDED, title=f"OpenXPU {__version__}, driver {data['driver']}", title_justify="left")
+    cards = Table(
+        box=box.ROUNDED, title=f"OpenXPU {__version__}, driver {data['driver']}", title_justify="left"
+    )
     for title in ("card", "name", "workers", "memory used / limit", "utilisation"):
         cards.add_column(title, justify="left" if title in ("card", "name") else "right")
     processes = Table(box=box.ROUNDED, title="processes", title_justify="left")
     for title in ("card", "pid", "command", "memory", "peak", "utilisation"):
         processes.add_column(
-            title, justify="left" if title in ("card", "command") else "right", no_wrap=title != "name", overflow="ellipsis"
+            title,
+            justify="left" if title in ("card", "command") else "right",
+            no_wrap=title != "name",
+            overflow="ellipsis",
         )
     for card in data["cards"]:
         name = f"xpu:{card['card']}"

@@ -41,7 +41,9 @@ class Stream:
 
     __slots__ = ("_outer", "device", "native")
 
-    def __init__(self, device: Device | int | str | None = None, *, native: _runtime.Stream | None = None) -> None:
+    def __init__(
+        self, device: Device | int | str | None = None, *, native: _runtime.Stream | None = None
+    ) -> None:
         self.device = as_device(device)
         self.native = _runtime.Stream(self.device.card) if native is None else native
         self._outer: list[_runtime.Stream] = []

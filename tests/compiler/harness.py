@@ -116,10 +116,6 @@ def guarded(array: np.ndarray, end: bool = True) -> np.ndarray:
             raise OSError(ctypes.get_errno(), "mprotect")
     _maps.append(block)
     start = page + (need - array.nbytes if end else 0)
-    out = (
-        np.frombuffer(block, np.uint8, array.nbytes, start)
-        .view(array.dtype)
-        .reshape(array.shape)
-    )
+    out = np.frombuffer(block, np.uint8, array.nbytes, start).view(array.dtype).reshape(array.shape)
     out[...] = array
     return out

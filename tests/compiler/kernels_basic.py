@@ -79,7 +79,9 @@ def reduce_2d(x, out, m, n, KIND: tl.constexpr, AXIS: tl.constexpr, BM: tl.const
     rows = tl.arange(0, BM)
     cols = tl.arange(0, BN)
     mask = (rows < m)[:, None] & (cols < n)[None, :]
-    fill: tl.constexpr = float("-inf") if KIND == "max" or KIND == "argmax" else (float("inf") if KIND == "min" else 0.0)
+    fill: tl.constexpr = (
+        float("-inf") if KIND == "max" or KIND == "argmax" else (float("inf") if KIND == "min" else 0.0)
+    )
     v = tl.load(x + rows[:, None] * n + cols[None, :], mask=mask, other=fill)
     if KIND == "sum":
         r = tl.sum(v, AXIS)
@@ -139,7 +141,9 @@ def loop_row(x, out, n, BLOCK: tl.constexpr):
     for start in range(0, n, BLOCK):
         v = tl.load(ptr, mask=start + tl.arange(0, BLOCK) < n, other=float("-inf"))
         new = tl.maximum(best, v)
-        total = total * tl.exp(tl.where(best == new, 0.0, best - new)) + tl.where(v == float("-inf"), 0.0, tl.exp(v - new))
+        total = total * tl.exp(tl.where(best == new, 0.0, best - new)) + tl.where(
+            v == float("-inf"), 0.0, tl.exp(v - new)
+        )
         best = new
         ptr += BLOCK
     m = tl.max(best, 0)

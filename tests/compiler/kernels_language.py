@@ -23,7 +23,9 @@ def matmul(a, b, c, m, n, k, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexp
 
 
 @triton.jit
-def matmul_tables(w, x, table, y, m, k, p, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, TRANS: tl.constexpr):
+def matmul_tables(
+    w, x, table, y, m, k, p, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, TRANS: tl.constexpr
+):
     """The rows of the second factor lie where a table says, some of them masked off."""
     rm = tl.arange(0, BM)
     rn = tl.arange(0, BN)

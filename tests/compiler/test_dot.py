@@ -43,9 +43,7 @@ class Machine:
 AVX512 = Machine(frozenset(f for f in HOST if not f.startswith("amx")), 64, 32)
 AVX512_PAIRS = Machine(AVX512.features - {"avx512fp16"}, 64, 32)
 AVX2 = Machine(
-    frozenset(
-        f for f in HOST if not f.startswith(("avx512", "amx", "avxvnni", "avx10"))
-    ),
+    frozenset(f for f in HOST if not f.startswith(("avx512", "amx", "avxvnni", "avx10"))),
     32,
     16,
 )
@@ -100,13 +98,9 @@ class Placed:
         extent = ((rows - 1) * sr + (cols - 1) * sc + 1) * size if rows and cols else 0
         self.address = guarded(extent)
         if extent:
-            flat = np.ctypeslib.as_array(
-                (ctypes.c_uint8 * extent).from_address(self.address)
-            )
+            flat = np.ctypeslib.as_array((ctypes.c_uint8 * extent).from_address(self.address))
             flat = flat.view(self.values.dtype)
-            np.lib.stride_tricks.as_strided(flat, (rows, cols), (sr * size, sc * size))[
-                :
-            ] = self.values
+            np.lib.stride_tricks.as_strided(flat, (rows, cols), (sr * size, sc * size))[:] = self.values
 
     def tables(self, full: int) -> int:
         """Address of the table of this form, `full` entries long; entries behind the valid ones point at the guard page."""
@@ -135,9 +129,7 @@ def compile_dot(
     module = ir.Module("dot_test")
     module.triple = llvm.get_process_triple()
     names = ["a", "b", "acc", "scratch"]
-    function = ir.Function(
-        module, ir.FunctionType(ir.VoidType(), [PTR] * 4 + [I64] * 7), "run"
-    )
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR] * 4 + [I64] * 7), "run")
     b = ir.IRBuilder(function.append_basic_block("entry"))
     pa, pb, pacc, pscratch, sar, sac, sbr, sbc, vm, vn, vk = function.args
     del names
@@ -149,9 +141,7 @@ def compile_dot(
         used += -(-nbytes // 64) * 64
         return at
 
-    def operand(
-        pointer: ir.Value, sr: ir.Value, sc: ir.Value, form: str, which: int
-    ) -> DotOperand:
+    def operand(pointer: ir.Value, sr: ir.Value, sc: ir.Value, form: str, which: int) -> DotOperand:
         one = ir.Constant(I64, 1)
         if strides is not None:
             sr, sc = (ir.Constant(I64, s) for s in strides[which])
@@ -177,9 +167,7 @@ def compile_dot(
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
     features = ",".join("+" + f for f in sorted(machine.features))
-    tm = llvm.Target.from_default_triple().create_target_machine(
-        cpu="x86-64", features=features, opt=3
-    )
+    tm = llvm.Target.from_default_triple().create_target_machine(cpu="x86-64", features=features, opt=3)
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     llvm.create_pass_builder(tm, options).getModulePassManager().run(
         parsed, llvm.create_pass_builder(tm, options)
@@ -200,9 +188,7 @@ def aligned(nbytes: int) -> np.ndarray:
     return raw[start : start + nbytes]
 
 
-def random_matrix(
-    rng: np.random.Generator, dtype: str, shape: tuple[int, int]
-) -> np.ndarray:
+def random_matrix(rng: np.random.Generator, dtype: str, shape: tuple[int, int]) -> np.ndarray:
     if dtype == "i8":
         return rng.integers(-128, 128, shape, dtype=np.int8)
     return rng.standard_normal(shape).astype(NUMPY[dtype])
@@ -224,28 +210,16 @@ def check(
     acc_bytes = np.dtype(acc_dtype).itemsize
     memory = guarded(-(-m * n * acc_bytes // 64) * 64)
     view = (
-        np.ctypeslib.as_array(
-            (ctypes.c_uint8 * (m * n * acc_bytes)).from_address(memory)
-        )
+        np.ctypeslib.as_array((ctypes.c_uint8 * (m * n * acc_bytes)).from_address(memory))
         .view(acc_dtype)
         .reshape(m, n)
     )
     before = random_matrix(rng, "i8", (m, n)).astype(acc_dtype)
     view[:] = before
     scratch = guarded(-(-call.scratch_bytes // 64) * 64)
-    ctypes.memset(
-        scratch, 0xFF, call.scratch_bytes
-    )  # NaN, so that unwritten scratch shows
-    address_a = (
-        pa.tables(m if forms[0].startswith("row") else k)
-        if "table" in forms[0]
-        else pa.address
-    )
-    address_b = (
-        pb.tables(k if forms[1].startswith("row") else n)
-        if "table" in forms[1]
-        else pb.address
-    )
+    ctypes.memset(scratch, 0xFF, call.scratch_bytes)  # NaN, so that unwritten scratch shows
+    address_a = pa.tables(m if forms[0].startswith("row") else k) if "table" in forms[0] else pa.address
+    address_b = pb.tables(k if forms[1].startswith("row") else n) if "table" in forms[1] else pb.address
     call(address_a, address_b, memory, scratch, *pa.strides, *pb.strides, vm, vn, vk)
     wide = np.int64 if dtype == "i8" else np.float64
     expected = before.astype(wide)
@@ -254,9 +228,7 @@ def check(
         np.testing.assert_array_equal(view, expected)
     else:
         tolerance = 1e-12 if dtype == "f64" else 2e-5
-        np.testing.assert_allclose(
-            view, expected, rtol=tolerance, atol=tolerance * max(1, vk) ** 0.5 * 4
-        )
+        np.testing.assert_allclose(view, expected, rtol=tolerance, atol=tolerance * max(1, vk) ** 0.5 * 4)
 
 
 FORMS = [
@@ -282,7 +254,12 @@ RAGGED = [
 
 
 # Each form of A and of B in some pair, straight and transposed together.
-PAIRS = list(zip(FORMS, FORMS, strict=True)) + [("row", "col"), ("col", "row"), ("row", "coltable"), ("coltable", "row")]
+PAIRS = list(zip(FORMS, FORMS, strict=True)) + [
+    ("row", "col"),
+    ("col", "row"),
+    ("row", "coltable"),
+    ("coltable", "row"),
+]
 
 
 @pytest.mark.parametrize("machine", TARGETS)
@@ -315,4 +292,6 @@ def test_mixed_types_are_refused() -> None:
     one = ir.Constant(I64, 1)
     x, y = (DotOperand(dtype, ir.Constant(PTR, None), one, one) for dtype in ("f32", "bf16"))
     with pytest.raises(ValueError, match="f32 and bf16"):
-        emit_dot(b, AVX2, 16, 16, 16, x, y, DotAccumulator("f32", ir.Constant(PTR, None)), lambda n: x.pointer)
+        emit_dot(
+            b, AVX2, 16, 16, 16, x, y, DotAccumulator("f32", ir.Constant(PTR, None)), lambda n: x.pointer
+        )

@@ -13,7 +13,9 @@ RNG = np.random.default_rng(0)
 def test_add(n, end):
     x, y = (RNG.standard_normal(n).astype("f4") for _ in range(2))
     out = guarded(np.zeros(n, "f4"), end)
-    assert launch("kernels_basic:add", (-(-n // 256),), guarded(x, end), guarded(y, end), out, n, BLOCK=256) == 0
+    assert (
+        launch("kernels_basic:add", (-(-n // 256),), guarded(x, end), guarded(y, end), out, n, BLOCK=256) == 0
+    )
     np.testing.assert_array_equal(out, x + y)
 
 
@@ -63,7 +65,18 @@ def test_in_place():
 def test_broadcast(m, n):
     x, y = RNG.standard_normal((m, n)).astype("f4"), RNG.standard_normal(n).astype("f4")
     out = guarded(np.zeros((m, n), "f4"))
-    launch("kernels_basic:broadcast_2d", (-(-n // 64), -(-m // 32)), guarded(x), guarded(y), out, m, n, n, BM=32, BN=64)
+    launch(
+        "kernels_basic:broadcast_2d",
+        (-(-n // 64), -(-m // 32)),
+        guarded(x),
+        guarded(y),
+        out,
+        m,
+        n,
+        n,
+        BM=32,
+        BN=64,
+    )
     np.testing.assert_allclose(out, x * y + np.arange(m)[:, None], rtol=1e-6)
 
 
@@ -119,7 +132,7 @@ CASTS = [
 @pytest.mark.parametrize("source,target", CASTS)
 def test_casts(source, target):
     n = 300
-    x = (RNG.standard_normal(n) * 50)
+    x = RNG.standard_normal(n) * 50
     if target == "u1":
         x = np.abs(x)
     if source == "bool":
@@ -140,7 +153,9 @@ def _bf16(x: np.ndarray) -> np.ndarray:
 
 def test_bf16_rounds_to_nearest_even_and_keeps_denormals():
     special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-45, 3.4e38, 65504.0]
-    x = np.concatenate([RNG.standard_normal(500), np.ldexp(RNG.random(500), RNG.integers(-149, 127, 500)), special]).astype("f4")
+    x = np.concatenate(
+        [RNG.standard_normal(500), np.ldexp(RNG.random(500), RNG.integers(-149, 127, 500)), special]
+    ).astype("f4")
     out = guarded(np.zeros(x.size, "u2"))
     launch("kernels_basic:cast", (4,), guarded(x), out, x.size, BLOCK=256)
     expected = _bf16(x)
@@ -176,7 +191,9 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_function_f32(name):
     reference, low, high, ulps = FUNCTIONS[name]
-    x = np.concatenate([EDGES, RNG.uniform(low, high, 20000), RNG.uniform(-1, 1, 5000), RNG.standard_normal(2000) * 1e-3]).astype("f4")
+    x = np.concatenate(
+        [EDGES, RNG.uniform(low, high, 20000), RNG.uniform(-1, 1, 5000), RNG.standard_normal(2000) * 1e-3]
+    ).astype("f4")
     out = guarded(np.zeros(x.size, "f4"))
     launch("kernels_basic:unary", (-(-x.size // 1024),), guarded(x), out, x.size, BLOCK=1024, NAME=name)
     with np.errstate(all="ignore"):
@@ -210,7 +227,16 @@ def test_function_f64(name):
 def test_function_and_dtype_constants():
     x = RNG.standard_normal(50).astype("f4")
     out = np.zeros(50, "f8")
-    launch("kernels_basic:apply_function", (1,), x, out, 50, BLOCK=64, FN="function:kernels_basic:double", TO="dtype:f64")
+    launch(
+        "kernels_basic:apply_function",
+        (1,),
+        x,
+        out,
+        50,
+        BLOCK=64,
+        FN="function:kernels_basic:double",
+        TO="dtype:f64",
+    )
     np.testing.assert_array_equal(out, (x * 2).astype("f8"))
 
 

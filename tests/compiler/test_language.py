@@ -23,7 +23,21 @@ def test_matmul_through_a_table(trans):
     table = RNG.integers(0, 400 - p + 1, k).astype("i4")
     table[::7] = -1
     y = guarded(np.zeros((p, m) if trans else (m, p), "f4"))
-    launch("kernels_language:matmul_tables", (1,), guarded(w), guarded(x), guarded(table), y, m, k, p, BM=32, BN=64, BK=32, TRANS=trans)
+    launch(
+        "kernels_language:matmul_tables",
+        (1,),
+        guarded(w),
+        guarded(x),
+        guarded(table),
+        y,
+        m,
+        k,
+        p,
+        BM=32,
+        BN=64,
+        BK=32,
+        TRANS=trans,
+    )
     rows = np.stack([x[t : t + p] if t >= 0 else np.zeros(p, "f4") for t in table])
     np.testing.assert_allclose(y, (w @ rows).T if trans else w @ rows, rtol=1e-4, atol=1e-4)
 
@@ -32,7 +46,19 @@ def test_matmul_through_a_table(trans):
 def test_attention(n):
     q, k, v = (RNG.standard_normal((n, 32)).astype("f4") for _ in range(3))
     out = guarded(np.zeros((n, 32), "f4"))
-    launch("kernels_language:attention", (-(-n // 32),), guarded(q), guarded(k), guarded(v), out, n, 0.2, BM=32, BN=64, D=32)
+    launch(
+        "kernels_language:attention",
+        (-(-n // 32),),
+        guarded(q),
+        guarded(k),
+        guarded(v),
+        out,
+        n,
+        0.2,
+        BM=32,
+        BN=64,
+        D=32,
+    )
     s = (q.astype("f8") @ k.T.astype("f8")) * 0.2
     p = np.exp(s - s.max(1, keepdims=True))
     np.testing.assert_allclose(out, p / p.sum(1, keepdims=True) @ v, rtol=1e-4, atol=1e-5)

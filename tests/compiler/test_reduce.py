@@ -22,17 +22,33 @@ def test_layer_norm(n, dtype):
     x = RNG.standard_normal((5, n)).astype(dtype)
     w, b = (RNG.standard_normal(n).astype(dtype) for _ in range(2))
     out, mean, rstd = guarded(np.zeros_like(x)), np.zeros(5, "f4"), np.zeros(5, "f4")
-    launch("kernels_basic:layer_norm", (5,), guarded(x), guarded(w), guarded(b), out, mean, rstd, n, 1e-5, BLOCK=1024)
+    launch(
+        "kernels_basic:layer_norm",
+        (5,),
+        guarded(x),
+        guarded(w),
+        guarded(b),
+        out,
+        mean,
+        rstd,
+        n,
+        1e-5,
+        BLOCK=1024,
+    )
     wide = x.astype("f8")
     mu, var = wide.mean(1, keepdims=True), wide.var(1, keepdims=True)
     expected = (wide - mu) / np.sqrt(var + 1e-5) * w.astype("f8") + b.astype("f8")
-    np.testing.assert_allclose(out.astype("f8"), expected, rtol=2e-3 if dtype == "f2" else 2e-4, atol=2e-3 if dtype == "f2" else 1e-5)
+    np.testing.assert_allclose(
+        out.astype("f8"), expected, rtol=2e-3 if dtype == "f2" else 2e-4, atol=2e-3 if dtype == "f2" else 1e-5
+    )
     np.testing.assert_allclose(mean, mu[:, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["sum", "max", "min", "argmax"])
 @pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("m,n,bm,bn", [(5, 37, 8, 64), (64, 64, 64, 64), (16, 3, 16, 4), (1, 9, 1, 16), (40, 1, 64, 1)])
+@pytest.mark.parametrize(
+    "m,n,bm,bn", [(5, 37, 8, 64), (64, 64, 64, 64), (16, 3, 16, 4), (1, 9, 1, 16), (40, 1, 64, 1)]
+)
 def test_reduce_2d(kind, axis, m, n, bm, bn):
     x = RNG.standard_normal((m, n)).astype("f4")
     expected = getattr(x, kind)(axis)

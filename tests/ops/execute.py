@@ -35,11 +35,15 @@ def execute(
         if isinstance(value, list):
             return [send(item) for item in value]
         if id(value) not in sent:
-            owner = value if value.flags.c_contiguous or not isinstance(value.base, np.ndarray) else value.base
+            owner = (
+                value if value.flags.c_contiguous or not isinstance(value.base, np.ndarray) else value.base
+            )
             array = from_numpy(owner)
             if owner is not value:  # the card sees the same view of the same memory
                 offset = (value.ctypes.data - owner.ctypes.data) // value.itemsize
-                array = array.view(value.shape, [stride // value.itemsize for stride in value.strides], offset)
+                array = array.view(
+                    value.shape, [stride // value.itemsize for stride in value.strides], offset
+                )
             sent[id(value)] = array
         return sent[id(value)]
 

@@ -41,7 +41,7 @@ def describe(index: int, array: np.ndarray) -> Tensor:
 
 def interpret(
     plan: Callable[..., Any],
-    inputs: Sequence[np.ndarray | None | list[np.ndarray]],
+    inputs: Sequence[np.ndarray | list[np.ndarray] | None],
     outputs: Sequence[tuple[Sequence[int], str] | np.ndarray | None],
     *attributes: Any,
     dynamic: Sequence[int | float] = (),

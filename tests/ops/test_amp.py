@@ -29,7 +29,12 @@ def test_unscale(bad: float | None) -> None:
 
 @pytest.mark.parametrize(
     ("found", "good", "bad", "expected"),
-    [(False, 1, 0, (8.0, 0, 0)), (False, 0, 1, (4.0, 1, 0)), (True, 1, 0, (4.0, 0, 1)), (True, 1, 1, (2.0, 0, 0))],
+    [
+        (False, 1, 0, (8.0, 0, 0)),
+        (False, 0, 1, (4.0, 1, 0)),
+        (True, 1, 0, (4.0, 0, 1)),
+        (True, 1, 1, (2.0, 0, 0)),
+    ],
 )
 def test_scale_moves(found: bool, good: int, bad: int, expected: tuple[float, int, int]) -> None:
     x = np.arange(30, dtype=np.float32)
@@ -37,7 +42,13 @@ def test_scale_moves(found: bool, good: int, bad: int, expected: tuple[float, in
     def plan(b: Any, x: Any, f: Any, s: Any, g: Any, n: Any, xo: Any, so: Any, go: Any, no: Any) -> None:
         ops.plan_update_loss_scaling(b, [x], f, s, g, n, [xo], so, go, no, 2, 2, 2.0, 0.5)
 
-    inputs = [x, np.array([found]), np.array([4.0], np.float32), np.array([good], np.int32), np.array([bad], np.int32)]
+    inputs = [
+        x,
+        np.array([found]),
+        np.array([4.0], np.float32),
+        np.array([good], np.int32),
+        np.array([bad], np.int32),
+    ]
     out = execute(plan, inputs, [((30,), "f32"), ((1,), "f32"), ((1,), "i32"), ((1,), "i32")])
     np.testing.assert_array_equal(out[0], x * (not found))
     assert (out[1][0], out[2][0], out[3][0]) == expected

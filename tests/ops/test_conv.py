@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from execute import INTERPRETED, execute
+
 from openxpu.ops import conv
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
 

@@ -20,9 +20,9 @@ def test_embedding(n: int, id_dtype: type, padding: int) -> None:
     expected[ids == padding] = 0
     if padding >= 0:
         total[padding] = 0
-    result, = execute(ops.plan_embedding, [ids, weight], [((3, 5, n), "f32")], padding)
+    (result,) = execute(ops.plan_embedding, [ids, weight], [((3, 5, n), "f32")], padding)
     np.testing.assert_array_equal(result, expected)
-    result, = execute(ops.plan_embedding_grad, [ids, dout], [((9, n), "f32")], padding)
+    (result,) = execute(ops.plan_embedding_grad, [ids, dout], [((9, n), "f32")], padding)
     np.testing.assert_allclose(result, total, rtol=1e-5, atol=1e-5)
-    result, = execute(ops.plan_embedding_grad, [ids, dout], [((9, n), "bf16")], padding)
+    (result,) = execute(ops.plan_embedding_grad, [ids, dout], [((9, n), "bf16")], padding)
     np.testing.assert_allclose(result.astype(np.float32), total, rtol=1e-2, atol=1e-2)

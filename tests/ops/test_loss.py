@@ -44,7 +44,9 @@ def test_cross_entropy(shape: tuple[int, ...], axis: int, soft: bool) -> None:
     probabilities, loss = execute(ops.plan_cross_entropy, [x, label], outputs, soft, axis, -100)
     close(loss, wanted)
     close(probabilities, logs.exp())
-    grad, = execute(ops.plan_cross_entropy_grad, [label, probabilities, dloss], [(shape, "f32")], soft, axis, -100)
+    (grad,) = execute(
+        ops.plan_cross_entropy_grad, [label, probabilities, dloss], [(shape, "f32")], soft, axis, -100
+    )
     close(grad, leaf.grad)
 
 
@@ -90,7 +92,9 @@ def test_nll_loss(reduction: str) -> None:
     x, label, weight = draw(1, 4, 6, 3), rng.integers(0, 6, (4, 3)), rng.random(6).astype(np.float32)
     label[0, 0] = -100
     leaf = torch.tensor(x.astype(np.float64), requires_grad=True)
-    wanted = F.nll_loss(leaf, torch.tensor(label), torch.tensor(weight.astype(np.float64)), reduction=reduction)
+    wanted = F.nll_loss(
+        leaf, torch.tensor(label), torch.tensor(weight.astype(np.float64)), reduction=reduction
+    )
     dout = np.asarray(draw(2, *wanted.shape), np.float32).reshape(tuple(wanted.shape))
     wanted.backward(torch.tensor(dout.astype(np.float64)))
     outputs = [(tuple(wanted.shape), "f32"), ((1,), "f32")]
@@ -103,4 +107,7 @@ def test_nll_loss(reduction: str) -> None:
 def test_label_smooth() -> None:
     label, prior = np.eye(5, dtype=np.float32), np.linspace(0, 0.4, 5).astype(np.float32)
     close(execute(ops.plan_label_smooth, [label, None], [(label.shape, "f32")], 0.1)[0], label * 0.9 + 0.02)
-    close(execute(ops.plan_label_smooth, [label, prior], [(label.shape, "f32")], 0.1)[0], label * 0.9 + 0.1 * prior)
+    close(
+        execute(ops.plan_label_smooth, [label, prior], [(label.shape, "f32")], 0.1)[0],
+        label * 0.9 + 0.1 * prior,
+    )

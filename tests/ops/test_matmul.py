@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from execute import INTERPRETED, execute
+
 from openxpu.ops import matmul as ops
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
 
@@ -121,7 +122,9 @@ def check_grad(case: Any, dtype: str) -> None:
     g = values(product(x, y, tx, ty).shape, dtype, 3)
     expected = gradients(x, y, g, tx, ty)
 
-    def plan(b: PlanBuilder, x: Tensor, y: Tensor, g: Tensor, dx: Tensor, dy: Tensor, tx: bool, ty: bool) -> None:
+    def plan(
+        b: PlanBuilder, x: Tensor, y: Tensor, g: Tensor, dx: Tensor, dy: Tensor, tx: bool, ty: bool
+    ) -> None:
         ops.plan_matmul_grad(b, x, y, g, dx, dy, tx, ty)
 
     dx, dy = execute(plan, [x, y, g], [(x.shape, dtype), (y.shape, dtype)], tx, ty)
@@ -206,9 +209,7 @@ def test_outer_and_flatten() -> None:
 
 def test_split_k_is_planned_for_long_sums() -> None:
     b = PlanBuilder("matmul")
-    x, y, out = (
-        Tensor.argument(i, s, "f32") for i, s in enumerate([(64, 1 << 16), (1 << 16, 64), (64, 64)])
-    )
+    x, y, out = (Tensor.argument(i, s, "f32") for i, s in enumerate([(64, 1 << 16), (1 << 16, 64), (64, 64)]))
     ops.plan_product(b, x, y, out)
     assert [step.ref for step in b.steps] == ["matmul.product", "matmul.sum_parts"]  # type: ignore[union-attr]
     assert b.steps[0].grid[2] > 1  # type: ignore[union-attr]

@@ -39,7 +39,9 @@ def test_layer_norm(rows: int, n: int) -> None:
     close(result, y)
     close(mean, x.mean(1))
     close(variance, x.var(1))
-    grads = execute(ops.plan_layer_norm_grad, [x, scale, mean, variance, dy], [shape, column, column], 1e-5, 1)
+    grads = execute(
+        ops.plan_layer_norm_grad, [x, scale, mean, variance, dy], [shape, column, column], 1e-5, 1
+    )
     for grad, wanted in zip(grads, leaf, strict=True):
         close(grad, wanted.grad)
 
@@ -47,7 +49,9 @@ def test_layer_norm(rows: int, n: int) -> None:
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, BF16], ids=["f64", "f16", "bf16"])
 def test_layer_norm_dtypes(dtype: Any) -> None:
     x = (draw(0, 5, 100) * 2 + 5).astype(dtype)
-    result, _, _ = execute(ops.plan_layer_norm, [x, None, None], [(x.shape, NAMES[x.dtype]), None, None], 1e-5, 1)
+    result, _, _ = execute(
+        ops.plan_layer_norm, [x, None, None], [(x.shape, NAMES[x.dtype]), None, None], 1e-5, 1
+    )
     expected = F.layer_norm(torch.tensor(x.astype(np.float64)), (100,), eps=1e-5)
     close(result, expected, {"f64": 1e-9, "f16": 4e-3, "bf16": 4e-2}[NAMES[x.dtype]])
 
@@ -59,7 +63,9 @@ def test_rms_norm() -> None:
     y.backward(torch.tensor(dy.astype(np.float64)))
     result, factor = execute(ops.plan_rms_norm, [x, scale], [(x.shape, "f32"), ((6,), "f32")], 1e-6, 1)
     close(result, y)
-    dx, dscale = execute(ops.plan_rms_norm_grad, [x, scale, factor, dy], [(x.shape, "f32"), ((100,), "f32")], 1)
+    dx, dscale = execute(
+        ops.plan_rms_norm_grad, [x, scale, factor, dy], [(x.shape, "f32"), ((100,), "f32")], 1
+    )
     close(dx, leaf[0].grad)
     close(dscale, leaf[1].grad)
 
@@ -83,7 +89,7 @@ def test_batch_norm(shape: tuple[int, ...], last: bool, fixed: bool) -> None:
     y.backward(torch.tensor(first(dy).astype(np.float64)))
     full, row = (shape, "f32"), ((channels,), "f32")
     if fixed:
-        result, = execute(ops.plan_batch_norm_fixed, [x, mean, variance, scale, bias], [full], 1e-5, last)
+        (result,) = execute(ops.plan_batch_norm_fixed, [x, mean, variance, scale, bias], [full], 1e-5, last)
         saved = (mean, variance)
     else:
         outputs = [full, row, row, row, row]
@@ -111,7 +117,9 @@ def test_batch_norm_far_from_zero(last: bool) -> None:
     x[0, 0, 0] = 990  # the sample that a naive shift would take
     row = ((3,), "f32")
     zero = np.zeros(3, np.float32)
-    out = execute(ops.plan_batch_norm, [x, zero, zero, None, None], [(shape, "f32"), row, row, row, row], 0.0, 0.0, last)
+    out = execute(
+        ops.plan_batch_norm, [x, zero, zero, None, None], [(shape, "f32"), row, row, row, row], 0.0, 0.0, last
+    )
     axes = (0, 1, 2) if last else (0, 2, 3)
     np.testing.assert_allclose(out[2], x.astype(np.float64).var(axes), rtol=1e-3)
 

@@ -37,11 +37,15 @@ def test_pool(window: Any, stride: Any, padding: Any, kind: str, last: bool) -> 
     y.backward(torch.tensor(dy))
     order = (lambda a: np.ascontiguousarray(np.moveaxis(a, 1, -1))) if last else np.ascontiguousarray
     out = tuple(y.shape[2:])
-    pooling = ops.resolve("max" if kind == "max" else "avg", (9, 8), out, window, stride, padding, kind == "avg")
+    pooling = ops.resolve(
+        "max" if kind == "max" else "avg", (9, 8), out, window, stride, padding, kind == "avg"
+    )
     wanted, grad = order(y.detach().numpy()), order(leaf.grad.numpy())
-    result, = execute(ops.plan_pool2d, [order(x)], [(wanted.shape, "f32")], pooling, last)
+    (result,) = execute(ops.plan_pool2d, [order(x)], [(wanted.shape, "f32")], pooling, last)
     close(result, wanted)
-    result, = execute(ops.plan_pool2d_grad, [order(x), result, order(dy)], [(grad.shape, "f32")], pooling, last)
+    (result,) = execute(
+        ops.plan_pool2d_grad, [order(x), result, order(dy)], [(grad.shape, "f32")], pooling, last
+    )
     close(result, grad)
 
 
@@ -74,7 +78,7 @@ def test_adaptive(out: tuple[int, int]) -> None:
         dy = draw(1, *y.shape)
         y.backward(torch.tensor(dy))
         pooling = ops.resolve(kind, (9, 8), out, (0, 0), (1, 1), (0, 0), True, True)
-        result, = execute(ops.plan_pool2d, [x], [(tuple(y.shape), "f32")], pooling)
+        (result,) = execute(ops.plan_pool2d, [x], [(tuple(y.shape), "f32")], pooling)
         close(result, y.detach())
-        grad, = execute(ops.plan_pool2d_grad, [x, result, dy], [(x.shape, "f32")], pooling)
+        (grad,) = execute(ops.plan_pool2d_grad, [x, result, dy], [(x.shape, "f32")], pooling)
         close(grad, leaf.grad)

@@ -34,12 +34,14 @@ def test_reduce(name: str, shape: Any, axes: Any) -> None:
     rng = np.random.default_rng(0)
     x = draw(rng, shape) if name != "prod" else 1 + draw(rng, shape) / 10
     x = np.asarray(x, np.float32)
-    result, = execute(getattr(ops, f"plan_{name}"), [x], [(kept(shape, axes), "f32")], axes)
+    (result,) = execute(getattr(ops, f"plan_{name}"), [x], [(kept(shape, axes), "f32")], axes)
     expected = NUMPY[name](x.astype(np.float64), axis=axes)
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float16, BF16, np.int32, np.int64], ids=lambda d: np.dtype(d).name)
+@pytest.mark.parametrize(
+    "dtype", [np.float64, np.float16, BF16, np.int32, np.int64], ids=lambda d: np.dtype(d).name
+)
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
 def test_dtypes(dtype: Any, axes: tuple[int, ...]) -> None:
     rng = np.random.default_rng(1)
@@ -47,10 +49,10 @@ def test_dtypes(dtype: Any, axes: tuple[int, ...]) -> None:
     wide = x.astype(np.float64)
     shape = kept(x.shape, axes)
     own = NAMES[x.dtype]
-    total, = execute(ops.plan_sum, [x], [(shape, "i64" if x.dtype.kind == "i" else "f32")], axes)
+    (total,) = execute(ops.plan_sum, [x], [(shape, "i64" if x.dtype.kind == "i" else "f32")], axes)
     assert (total == wide.sum(axes)).all()
     for name in ("max", "min"):
-        result, = execute(getattr(ops, f"plan_{name}"), [x], [(shape, own)], axes)
+        (result,) = execute(getattr(ops, f"plan_{name}"), [x], [(shape, own)], axes)
         assert (result.astype(np.float64) == NUMPY[name](wide, axis=axes)).all()
 
 
@@ -83,9 +85,9 @@ def test_logsumexp(shape: Any, axes: Any) -> None:
     y = torch.logsumexp(leaf, axes) if axes else leaf * 1
     dy = draw(rng, out)
     y.backward(torch.tensor(dy.astype(np.float64)))
-    result, = execute(ops.plan_logsumexp, [x], [(out, "f32")], axes)
+    (result,) = execute(ops.plan_logsumexp, [x], [(out, "f32")], axes)
     np.testing.assert_allclose(result, y.detach(), rtol=1e-5, atol=1e-5)
-    grad, = execute(ops.plan_logsumexp_grad, [x, result, dy], [(shape, "f32")], axes)
+    (grad,) = execute(ops.plan_logsumexp_grad, [x, result, dy], [(shape, "f32")], axes)
     np.testing.assert_allclose(grad, leaf.grad, rtol=1e-4, atol=1e-5)
 
 
@@ -97,10 +99,10 @@ def test_norm(order: float, shape: Any, axes: Any) -> None:
     x.flat[3] = 0
     leaf = torch.tensor(x.astype(np.float64), requires_grad=True)
     y = torch.linalg.vector_norm(leaf, order, dim=axes)
-    result, = execute(ops.plan_norm, [x], [(out, "f32")], axes, order)
+    (result,) = execute(ops.plan_norm, [x], [(out, "f32")], axes, order)
     np.testing.assert_allclose(result, y.detach(), rtol=1e-5)
     dy = draw(rng, out)
-    grad, = execute(ops.plan_norm_grad, [x, result, dy], [(shape, "f32")], axes, order, 0.0)
+    (grad,) = execute(ops.plan_norm_grad, [x, result, dy], [(shape, "f32")], axes, order, 0.0)
     if order == 0:
         assert (grad == 0).all()
         return
@@ -114,19 +116,19 @@ def test_gradients(shape: Any, axes: Any) -> None:
     x, dy = np.round(draw(rng, shape) * 2), draw(rng, kept(shape, axes))
     x = np.asarray(x, np.float32)
     full = np.broadcast_to(np.expand_dims(dy, axes), shape)
-    result, = execute(ops.plan_sum_grad, [dy], [(shape, "f32")], axes)
+    (result,) = execute(ops.plan_sum_grad, [dy], [(shape, "f32")], axes)
     np.testing.assert_array_equal(result, full)
-    result, = execute(ops.plan_mean_grad, [dy], [(shape, "f32")], axes)
+    (result,) = execute(ops.plan_mean_grad, [dy], [(shape, "f32")], axes)
     np.testing.assert_allclose(result, full / max(x.size // max(dy.size, 1), 1), rtol=1e-6)
     y = np.asarray(x.max(axes), np.float32)
     same = x == np.expand_dims(y, axes)
-    result, = execute(ops.plan_order_grad, [x, y, dy], [(shape, "f32")], axes)
+    (result,) = execute(ops.plan_order_grad, [x, y, dy], [(shape, "f32")], axes)
     np.testing.assert_array_equal(result, full * same)
-    result, = execute(ops.plan_shared_order_grad, [x, y, dy], [(shape, "f32")], axes)
+    (result,) = execute(ops.plan_shared_order_grad, [x, y, dy], [(shape, "f32")], axes)
     np.testing.assert_allclose(result, full * same / same.sum(axes, keepdims=True), rtol=1e-5)
 
 
 def test_results_do_not_depend_on_magnitude_of_the_mean() -> None:
     x = np.full((1 << 18,), 0.1, np.float32)
-    result, = execute(ops.plan_sum, [x], [((), "f32")], (0,))
+    (result,) = execute(ops.plan_sum, [x], [((), "f32")], (0,))
     np.testing.assert_allclose(result, x.astype(np.float64).sum(), rtol=1e-6)

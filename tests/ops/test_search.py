@@ -15,7 +15,9 @@ def ties(shape: Any, dtype: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
-@pytest.mark.parametrize(("shape", "axis"), [((3, 50), 1), ((3, 50), 0), ((3, 50), None), ((2, 5000), 1), ((2, 3, 4), 1)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((3, 50), 1), ((3, 50), 0), ((3, 50), None), ((2, 5000), 1), ((2, 3, 4), 1)]
+)
 def test_arg_best(shape: Any, axis: int | None, dtype: Any) -> None:
     x = ties(shape, dtype)
     out = () if axis is None else tuple(np.delete(shape, axis))
@@ -24,7 +26,9 @@ def test_arg_best(shape: Any, axis: int | None, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("largest", [True, False])
-@pytest.mark.parametrize(("shape", "axis", "k"), [((3, 50), 1, 4), ((3, 50), 0, 2), ((2, 5000), 1, 5), ((4, 6), 1, 6)])
+@pytest.mark.parametrize(
+    ("shape", "axis", "k"), [((3, 50), 1, 4), ((3, 50), 0, 2), ((2, 5000), 1, 5), ((4, 6), 1, 6)]
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.int64])
 def test_topk(shape: Any, axis: int, k: int, largest: bool, dtype: Any) -> None:
     x = ties(shape, dtype)
@@ -38,7 +42,9 @@ def test_topk(shape: Any, axis: int, k: int, largest: bool, dtype: Any) -> None:
     dout = np.random.default_rng(1).standard_normal(out).astype(np.float32)
     wanted = np.zeros(shape, np.float32)
     np.put_along_axis(wanted, expected, dout, axis)
-    np.testing.assert_array_equal(execute(ops.plan_topk_grad, [indices, dout], [(shape, "f32")], axis)[0], wanted)
+    np.testing.assert_array_equal(
+        execute(ops.plan_topk_grad, [indices, dout], [(shape, "f32")], axis)[0], wanted
+    )
 
 
 @pytest.mark.parametrize(("rows", "k"), [(10, 2), (1, 1), (3000, 5)])
@@ -46,6 +52,8 @@ def test_accuracy(rows: int, k: int) -> None:
     rng = np.random.default_rng(0)
     guesses, label = rng.integers(0, 9, (rows, k)), rng.integers(0, 9, (rows, 1))
     right = int((guesses == label).any(1).sum())
-    share, correct, total = execute(ops.plan_accuracy, [guesses, label], [((), "f32"), ((), "i32"), ((), "i32")])
+    share, correct, total = execute(
+        ops.plan_accuracy, [guesses, label], [((), "f32"), ((), "i32"), ((), "i32")]
+    )
     assert (correct, total) == (right, rows)
     assert abs(float(share) - right / rows) < 1e-6

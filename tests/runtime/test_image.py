@@ -54,7 +54,9 @@ def test_constants_data_pointers_and_calls(model: str) -> None:
     machine_code.target_machine()
     target = llvm.Target.from_default_triple()
     reloc = "static" if model == "static" else "pic"
-    machine = target.create_target_machine(opt=2, reloc=reloc, codemodel="small" if model == "static" else model)
+    machine = target.create_target_machine(
+        opt=2, reloc=reloc, codemodel="small" if model == "static" else model
+    )
     image = bytes(machine.emit_object(llvm.parse_assembly(CALLS)))
     try:
         entry = _runtime.load_image(image).symbol("calls")
@@ -75,11 +77,15 @@ def test_unknown_symbol_lists_what_there_is() -> None:
 
 
 def test_functions_outside_the_allow_list_are_refused() -> None:
-    text = "declare i32 @system(ptr)\n" + machine_code.HEADER.format(name="bad") + """{
+    text = (
+        "declare i32 @system(ptr)\n"
+        + machine_code.HEADER.format(name="bad")
+        + """{
   %r = call i32 @system(ptr %args)
   ret i32 %r
 }
 """
+    )
     with pytest.raises(openxpu.Error, match=r'calls "system".*not on the list'):
         _runtime.load_image(machine_code.compile_object(text))
 
@@ -147,8 +153,22 @@ def test_double_to_16_bits_rounds_once_as_numpy_does(kind: str) -> None:
         [
             rng.standard_normal(2000),
             rng.standard_normal(2000) * 10.0 ** rng.integers(-45, 42, 2000),
-            np.float16(rng.integers(0, 31744, 1000).astype(np.uint16).view(np.float16)).astype(np.float64) * (1 + 2.0**-11),
-            [0.0, -0.0, np.inf, -np.inf, np.nan, 65504, 65519.999, 65520, 2.0**-24, 2.0**-25, 2.0**-25 * 1.0001, 5e-324],
+            np.float16(rng.integers(0, 31744, 1000).astype(np.uint16).view(np.float16)).astype(np.float64)
+            * (1 + 2.0**-11),
+            [
+                0.0,
+                -0.0,
+                np.inf,
+                -np.inf,
+                np.nan,
+                65504,
+                65519.999,
+                65520,
+                2.0**-24,
+                2.0**-25,
+                2.0**-25 * 1.0001,
+                5e-324,
+            ],
         ]
     )
     if kind == "half":

@@ -18,7 +18,9 @@ def card() -> _runtime.Card:
     return _runtime.card(0)
 
 
-def resolved(card: _runtime.Card, slots: list[tuple], dynamics: tuple = (), **plan_options: int) -> np.ndarray:
+def resolved(
+    card: _runtime.Card, slots: list[tuple], dynamics: tuple = (), **plan_options: int
+) -> np.ndarray:
     """The argument block that a kernel really received for these slots."""
     out = openxpu.zeros(len(slots) + 16, "i64")
     plan = _runtime.Plan("probe")
@@ -48,7 +50,14 @@ def test_every_kind_of_slot(card: _runtime.Card) -> None:
     assert card.philox() == (11, 107)
     got = resolved(
         card,
-        [("d", 0, "i64"), ("d", 0, "i32"), ("d", 0, "f32"), ("d", 1, "f64"), ("d", 1, "f32"), ("d", 1, "i64")],
+        [
+            ("d", 0, "i64"),
+            ("d", 0, "i32"),
+            ("d", 0, "f32"),
+            ("d", 1, "f64"),
+            ("d", 1, "f32"),
+            ("d", 1, "i64"),
+        ],
         (-(2**31) - 1, 2.75),
     )
     assert got.tolist() == [
@@ -87,7 +96,9 @@ def test_a_dropped_plan_lives_until_it_has_run(card: _runtime.Card) -> None:
         plan = _runtime.Plan(f"dropped {i}")
         index = plan.add_constant(np.full(1000, i, np.int64).tobytes())
         plan.add_copy(("t", 0, 0), ("c", index, 0), 8000)
-        plan.add_launch(machine_code.step(), 0, (1000, 1, 1), [("t", 0, 0), ("i", 1)], (0, 10_000)[i % 2], f"name {i}")
+        plan.add_launch(
+            machine_code.step(), 0, (1000, 1, 1), [("t", 0, 0), ("i", 1)], (0, 10_000)[i % 2], f"name {i}"
+        )
         plan.replay(card.current_stream, [out.data_ptr()])
         del plan
     assert set(out.numpy().tolist()) == {299 * 3 + 1}
@@ -122,13 +133,13 @@ class Unsupported(Exception):
 
 
 @pytest.fixture
-def planner():  # noqa: ANN201
+def planner():
     yield _runtime.set_planner
     _runtime.set_planner(None)
     _runtime.set_dynamic_lookup(None)
 
 
-def test_planner_receives_the_call_and_returns_the_plan(planner) -> None:  # noqa: ANN001
+def test_planner_receives_the_call_and_returns_the_plan(planner) -> None:
     calls = []
 
     def make(kernel: str, arguments: list) -> _runtime.Plan:
@@ -143,7 +154,12 @@ def test_planner_receives_the_call_and_returns_the_plan(planner) -> None:  # noq
     assert plan.name == "made for softmax"
     ((kernel, arguments),) = calls
     assert kernel == "softmax"
-    assert (arguments[0].slot, arguments[0].shape, arguments[0].dtype, arguments[0].strides) == (0, (2, 3), "bf16", (3, 1))
+    assert (arguments[0].slot, arguments[0].shape, arguments[0].dtype, arguments[0].strides) == (
+        0,
+        (2, 3),
+        "bf16",
+        (3, 1),
+    )
     assert not arguments[0].is_output
     assert arguments[1:7] == [None, True, -1, 0.5, "mean", [1, 2]]
     assert type(arguments[2]) is bool
@@ -151,7 +167,7 @@ def test_planner_receives_the_call_and_returns_the_plan(planner) -> None:  # noq
     assert arguments[8].is_output
 
 
-def test_planner_errors_keep_their_sentence(planner) -> None:  # noqa: ANN001
+def test_planner_errors_keep_their_sentence(planner) -> None:
     def refuse(kernel: str, arguments: list) -> _runtime.Plan:
         raise Unsupported("pool3d with dilation 2 cannot be planned; use dilation 1")
 

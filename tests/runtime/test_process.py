@@ -90,11 +90,18 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_worker_processes_beside_a_busy_card(method: str, python_here: dict[str, str], tmp_path: Path) -> None:
+def test_worker_processes_beside_a_busy_card(
+    method: str, python_here: dict[str, str], tmp_path: Path
+) -> None:
     script = tmp_path / "pool_script.py"
     script.write_text(POOL)
     result = subprocess.run(
-        [sys.executable, str(script), method], env=python_here, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, str(script), method],
+        env=python_here,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert result.stdout == "fine\n", result.stderr
 
@@ -119,11 +126,15 @@ while time.monotonic() < end:
 def test_smi_shows_processes_and_forgets_killed_ones(python_here: dict[str, str]) -> None:
     smi = [sys.executable, "-m", "openxpu.cli", "smi"]
     run_dir = Path(python_here["OPENXPU_RUN_DIR"])
-    with subprocess.Popen([sys.executable, "-c", BUSY], env=python_here, stdout=subprocess.PIPE, text=True) as busy:
+    with subprocess.Popen(
+        [sys.executable, "-c", BUSY], env=python_here, stdout=subprocess.PIPE, text=True
+    ) as busy:
         try:
             assert busy.stdout is not None
             assert busy.stdout.readline() == "ready\n"
-            text = subprocess.run([*smi, "--json"], env=python_here, capture_output=True, text=True, timeout=60, check=True)
+            text = subprocess.run(
+                [*smi, "--json"], env=python_here, capture_output=True, text=True, timeout=60, check=True
+            )
             (card,) = json.loads(text.stdout)["cards"]
             (process,) = card["processes"]
             assert process["pid"] == busy.pid
@@ -134,14 +145,21 @@ def test_smi_shows_processes_and_forgets_killed_ones(python_here: dict[str, str]
             assert 20 < process["utilisation"] <= 100
             assert (run_dir / str(busy.pid)).exists()
             table = subprocess.run(
-                smi, env={**python_here, "COLUMNS": "160"}, capture_output=True, text=True, timeout=60, check=True
+                smi,
+                env={**python_here, "COLUMNS": "160"},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
             )
             assert "xpu:0" in table.stdout
             assert str(busy.pid) in table.stdout
         finally:
             busy.kill()
         busy.wait(20)
-    text = subprocess.run([*smi, "--json"], env=python_here, capture_output=True, text=True, timeout=60, check=True)
+    text = subprocess.run(
+        [*smi, "--json"], env=python_here, capture_output=True, text=True, timeout=60, check=True
+    )
     assert json.loads(text.stdout)["cards"][0]["processes"] == []
     assert list(run_dir.iterdir()) == []  # smi itself opens no card, and removed the record of the dead
 
@@ -151,7 +169,9 @@ def test_watch_repeats_until_interrupted(python_here: dict[str, str]) -> None:
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from openxpu.cli import main; sys.exit(main(['smi', '--json', '--watch', '0.3']))"
     )
-    with subprocess.Popen([sys.executable, "-c", code], env=python_here, stdout=subprocess.PIPE, text=True) as watch:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=python_here, stdout=subprocess.PIPE, text=True
+    ) as watch:
         assert watch.stdout is not None
         lines = [watch.stdout.readline() for _ in range(3)]
         watch.send_signal(signal.SIGINT)
@@ -165,9 +185,7 @@ def test_nothing_is_left_behind(python_here: dict[str, str]) -> None:
     env = {**python_here, "OPENXPU_ARENA": "shared"}
     assert python("import openxpu; openxpu.zeros(1000).numpy()", env).returncode == 0
     assert list(run_dir.iterdir()) == []
-    killed = subprocess.Popen(
-        [sys.executable, "-c", BUSY], env=env, stdout=subprocess.PIPE, text=True
-    )
+    killed = subprocess.Popen([sys.executable, "-c", BUSY], env=env, stdout=subprocess.PIPE, text=True)
     assert killed.stdout is not None
     assert killed.stdout.readline() == "ready\n"
     start = time.monotonic()
@@ -181,15 +199,17 @@ def test_nothing_is_left_behind(python_here: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("OPENXPU_CARD_MEMORY", "lots", "OPENXPU_CARD_MEMORY is \"lots\"; give a size such as 4G"),
+        ("OPENXPU_CARD_MEMORY", "lots", 'OPENXPU_CARD_MEMORY is "lots"; give a size such as 4G'),
         ("OPENXPU_CARD_MEMORY", "10K", "a card needs at least 1M"),
-        ("OPENXPU_CARDS", "zero", "OPENXPU_CARDS is \"zero\"; give a whole number from 1 to 64"),
+        ("OPENXPU_CARDS", "zero", 'OPENXPU_CARDS is "zero"; give a whole number from 1 to 64'),
         ("OPENXPU_CARD_THREADS", "0", "OPENXPU_CARD_THREADS"),
         ("OPENXPU_ARENA", "huge", 'give "private" or "shared"'),
         ("OPENXPU_BLOCKING", "yes", "give 0 or 1"),
     ],
 )
-def test_bad_variables_are_one_sentence(name: str, value: str, sentence: str, python_here: dict[str, str]) -> None:
+def test_bad_variables_are_one_sentence(
+    name: str, value: str, sentence: str, python_here: dict[str, str]
+) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "openxpu.cli", "smi"],
         env={**python_here, name: value}, capture_output=True, text=True, timeout=60, check=False,
@@ -199,7 +219,9 @@ def test_bad_variables_are_one_sentence(name: str, value: str, sentence: str, py
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize(("text", "size"), [("3000000", 3000000), ("64M", 64 << 20), ("0.5G", 1 << 29), ("2GiB", 2 << 30)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("3000000", 3000000), ("64M", 64 << 20), ("0.5G", 1 << 29), ("2GiB", 2 << 30)]
+)
 def test_sizes(text: str, size: int, python_here: dict[str, str]) -> None:
     code = "import openxpu; print(openxpu.Device(0).properties['memory_limit'])"
     assert python(code, {**python_here, "OPENXPU_CARD_MEMORY": text}).stdout == f"{size}\n"

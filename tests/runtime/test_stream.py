@@ -54,7 +54,9 @@ def test_launches_run_in_order_over_all_programs(card: _runtime.Card) -> None:
     # Costs from "stay where you are" to "wake everybody", mixed.
     expected = 0
     for i in range(200):
-        stream.launch(machine_code.step(), (programs // 10, 5, 2), [out.data_ptr(), i], cost=(100, 50_000, 0)[i % 3])
+        stream.launch(
+            machine_code.step(), (programs // 10, 5, 2), [out.data_ptr(), i], cost=(100, 50_000, 0)[i % 3]
+        )
         expected = (expected * 3 + i) % 2**64
     stream.synchronize()
     assert set(out.numpy().view(np.uint64).tolist()) == {expected}
@@ -240,7 +242,9 @@ def test_trace_names_kernels_and_times(card: _runtime.Card) -> None:
     card.synchronize()
     _runtime.trace_start()
     begin = time.monotonic_ns()
-    card.current_stream.launch(machine_code.spin(), (1, 1, 1), [out.data_ptr(), LONG], cost=123, name="my_kernel")
+    card.current_stream.launch(
+        machine_code.spin(), (1, 1, 1), [out.data_ptr(), LONG], cost=123, name="my_kernel"
+    )
     card.current_stream.fill(out.data_ptr(), 0, out.nbytes)
     card.synchronize()
     end = time.monotonic_ns()
@@ -254,7 +258,9 @@ def test_trace_names_kernels_and_times(card: _runtime.Card) -> None:
 
 
 def test_denormals_are_kept(card: _runtime.Card) -> None:
-    text = machine_code.HEADER.format(name="halve") + """{
+    text = (
+        machine_code.HEADER.format(name="halve")
+        + """{
   %out = load ptr, ptr %args
   %x = load float, ptr %out
   %y = fmul float %x, 5.0e-1
@@ -262,6 +268,7 @@ def test_denormals_are_kept(card: _runtime.Card) -> None:
   ret i32 0
 }
 """
+    )
     tiny = np.float32(np.finfo(np.float32).tiny)
     for cost in (64, 0):  # on the calling thread, on the stream's
         out = openxpu.from_numpy(np.array([tiny]))

@@ -37,7 +37,9 @@ def embedding_grad_columns(
             known = known & (wanted != padding)
         mask = offsets < tl.where(known, left, 0)
         to = dweight + tl.where(known, wanted, 0) * n + first + offsets
-        g = tl.load(dout + tl.cast(i, tl.int64) * n + first + offsets, mask=mask, other=0).to(dweight.dtype.element_ty)
+        g = tl.load(dout + tl.cast(i, tl.int64) * n + first + offsets, mask=mask, other=0).to(
+            dweight.dtype.element_ty
+        )
         tl.store(to, tl.load(to, mask=mask, other=0) + g, mask=mask)
 
 
@@ -47,4 +49,8 @@ def narrow(x, out, n, BLOCK: tl.constexpr):
     first = tl.program_id(0).to(tl.int64) * BLOCK
     offsets = tl.arange(0, BLOCK)
     mask = offsets < tl.minimum(n - first, BLOCK).to(tl.int32)
-    tl.store(out + first + offsets, tl.load(x + first + offsets, mask=mask, other=0).to(out.dtype.element_ty), mask=mask)
+    tl.store(
+        out + first + offsets,
+        tl.load(x + first + offsets, mask=mask, other=0).to(out.dtype.element_ty),
+        mask=mask,
+    )

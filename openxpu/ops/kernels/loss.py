@@ -10,7 +10,15 @@ from openxpu.ops.kernels.softmax import row_statistics, widen
 
 @triton.jit
 def cross_entropy_rows(
-    logits, label, probabilities, loss, n, ignore, SOFT: tl.constexpr, NORMALISED: tl.constexpr, BLOCK: tl.constexpr
+    logits,
+    label,
+    probabilities,
+    loss,
+    n,
+    ignore,
+    SOFT: tl.constexpr,
+    NORMALISED: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """One row of n <= BLOCK logits a program: softmax and loss. SOFT: `label` is [rows, n] of weights, else [rows] of
     class numbers. NORMALISED: `logits` are probabilities already."""
@@ -27,7 +35,9 @@ def cross_entropy_rows(
         v = v - tl.max(v, axis=0)
         e = tl.exp(v)
         total = tl.sum(e, axis=0)
-        tl.store(probabilities + start + offsets, (e * (1.0 / total)).to(probabilities.dtype.element_ty), mask=mask)
+        tl.store(
+            probabilities + start + offsets, (e * (1.0 / total)).to(probabilities.dtype.element_ty), mask=mask
+        )
         logs = v - tl.log(total)
     if SOFT:
         weight = widen(tl.load(label + start + offsets, mask=mask, other=0))
@@ -213,7 +223,18 @@ def softplus(x):
 
 @triton.jit
 def elementwise_loss(
-    x, label, weight, out, second, n, p, ignore, KIND: tl.constexpr, HAS_WEIGHT: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
+    x,
+    label,
+    weight,
+    out,
+    second,
+    n,
+    p,
+    ignore,
+    KIND: tl.constexpr,
+    HAS_WEIGHT: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """KIND: "bce" (of probabilities), "sigmoid" (binary cross-entropy of logits, zero where label == ignore), "huber"
     (delta p; `second` gets label - x), "kldiv", "kldiv_log" (label is a logarithm), "log" (epsilon p), "hinge"."""
@@ -356,7 +377,16 @@ def nll_loss_grad_cells(
 
 @triton.jit
 def label_smooth_elements(
-    label, prior, out, n, classes, epsilon, share, HAS_PRIOR: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
+    label,
+    prior,
+    out,
+    n,
+    classes,
+    epsilon,
+    share,
+    HAS_PRIOR: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """out = label * (1 - epsilon) + epsilon * prior, or + share (epsilon / classes)."""
     first = tl.program_id(0).to(tl.int64) * BLOCK

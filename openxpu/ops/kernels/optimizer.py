@@ -24,7 +24,16 @@ def place(n, BLOCK: tl.constexpr):
 
 @triton.jit
 def sgd(
-    param, rate, grad, master, param_out, master_out, n, MASTER: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
+    param,
+    rate,
+    grad,
+    master,
+    param_out,
+    master_out,
+    n,
+    MASTER: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     first, offsets, mask = place(n, BLOCK)
     lr = tl.load(rate).to(ACC)
@@ -108,7 +117,9 @@ def adam(
 
 
 @triton.jit
-def adam_powers(power1, power2, skip, power1_out, power2_out, beta1, beta2, SKIP: tl.constexpr, ACC: tl.constexpr):
+def adam_powers(
+    power1, power2, skip, power1_out, power2_out, beta1, beta2, SKIP: tl.constexpr, ACC: tl.constexpr
+):
     """The powers of beta move on by one step, after every program of the step has read them."""
     p1 = tl.load(power1).to(ACC)
     p2 = tl.load(power2).to(ACC)

@@ -24,13 +24,12 @@ def apply(FN: tl.constexpr, INPUTS: tl.constexpr, SCALARS: tl.constexpr, x, y, z
             value = FN(x, y, a, b)
         else:
             value = FN(x, y, a, b, c)
+    elif SCALARS == 0:
+        value = FN(x, y, z)
+    elif SCALARS == 1:
+        value = FN(x, y, z, a)
     else:
-        if SCALARS == 0:
-            value = FN(x, y, z)
-        elif SCALARS == 1:
-            value = FN(x, y, z, a)
-        else:
-            value = FN(x, y, z, a, b)
+        value = FN(x, y, z, a, b)
     return value
 
 

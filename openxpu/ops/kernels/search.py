@@ -61,7 +61,9 @@ def arg_best_columns(x, out, n, inner, worst, LARGEST: tl.constexpr, ACC: tl.con
 
 
 @triton.jit
-def top_rows(x, values, indices, n, k, worst, utmost, LARGEST: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr):
+def top_rows(
+    x, values, indices, n, k, worst, utmost, LARGEST: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
+):
     """The k best of each row, best first. Each round takes the best element that comes after the one before in the
     order (value, index); `utmost` is a value that none beats."""
     row = tl.program_id(0).to(tl.int64)
@@ -93,7 +95,17 @@ def top_rows(x, values, indices, n, k, worst, utmost, LARGEST: tl.constexpr, ACC
 
 @triton.jit
 def top_columns(
-    x, values, indices, n, inner, k, worst, utmost, LARGEST: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
+    x,
+    values,
+    indices,
+    n,
+    inner,
+    k,
+    worst,
+    utmost,
+    LARGEST: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """[outer, n, inner] along n."""
     first = tl.program_id(0) * BLOCK
@@ -138,7 +150,9 @@ def top_grad(indices, dout, dx, n, k, inner, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def accuracy(indices, label, accuracy_out, correct_out, total_out, rows, k, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+def accuracy(
+    indices, label, accuracy_out, correct_out, total_out, rows, k, ROWS: tl.constexpr, BLOCK: tl.constexpr
+):
     """A row of `indices` [rows, k] is right when it contains its label. One program."""
     r = tl.arange(0, ROWS)
     c = tl.arange(0, BLOCK)

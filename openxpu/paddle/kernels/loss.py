@@ -44,10 +44,18 @@ def _not_normalised(normalize: bool) -> None:
 
 @phi_kernel
 def sigmoid_cross_entropy_with_logits(
-    b: PlanBuilder, x: Tensor, label: Tensor, pos_weight: Tensor | None, normalize: bool, ignore_index: int, out: Tensor
+    b: PlanBuilder,
+    x: Tensor,
+    label: Tensor,
+    pos_weight: Tensor | None,
+    normalize: bool,
+    ignore_index: int,
+    out: Tensor,
 ) -> None:
     _not_normalised(normalize)
-    loss.plan_elementwise_loss(b, x, label, out, "sigmoid", weight=pos_weight, ignore_index=float(ignore_index))
+    loss.plan_elementwise_loss(
+        b, x, label, out, "sigmoid", weight=pos_weight, ignore_index=float(ignore_index)
+    )
 
 
 @phi_kernel
@@ -86,7 +94,9 @@ def log_loss_grad(b: PlanBuilder, x: Tensor, label: Tensor, dout: Tensor, epsilo
 
 
 @phi_kernel
-def kldiv_loss(b: PlanBuilder, x: Tensor, label: Tensor, reduction: str, log_target: bool, out: Tensor) -> None:
+def kldiv_loss(
+    b: PlanBuilder, x: Tensor, label: Tensor, reduction: str, log_target: bool, out: Tensor
+) -> None:
     loss.plan_kldiv(b, x, label, out, reduction, log_target)
 
 

@@ -48,7 +48,20 @@ def batch_norm(
         b.copy(variance_out, variance)
         return
     norm.plan_batch_norm(
-        b, x, mean, variance, scale, bias, y, mean_out, variance_out, saved_mean, saved_variance, momentum, epsilon, last
+        b,
+        x,
+        mean,
+        variance,
+        scale,
+        bias,
+        y,
+        mean_out,
+        variance_out,
+        saved_mean,
+        saved_variance,
+        momentum,
+        epsilon,
+        last,
     )
 
 

@@ -10,7 +10,9 @@ from openxpu.paddle.kernels import phi_kernel
 from openxpu.paddle.outputs import required, typed, unused
 
 
-def _master(b: PlanBuilder, master: Tensor | None, out: Tensor | None, multi_precision: bool) -> tuple[Tensor | None, Tensor | None]:
+def _master(
+    b: PlanBuilder, master: Tensor | None, out: Tensor | None, multi_precision: bool
+) -> tuple[Tensor | None, Tensor | None]:
     """The master copy and its output, or none of them."""
     if not multi_precision or master is None or out is None:
         unused(b, out)
@@ -50,7 +52,9 @@ def merged_momentum(
     rescale_grad: float, param_out: Sequence[Tensor], velocity_out: Sequence[Tensor],
     master_param_out: Sequence[Tensor] | None,
 ) -> None:  # fmt: skip
-    methods = regularization_method.split() if isinstance(regularization_method, str) else regularization_method
+    methods = (
+        regularization_method.split() if isinstance(regularization_method, str) else regularization_method
+    )
     for i, p in enumerate(param):
         master, master_out = _master(b, _item(master_param, i), _item(master_param_out, i), multi_precision)
         decay = regularization_coeff[i] if i < len(methods) and methods[i] == "l2_decay" else 0.0

@@ -19,7 +19,15 @@ def _resolve(
     last = data_format == "NHWC"
     sizes = pool.extents_of(x, last), pool.extents_of(out, last)
     pooling = pool.resolve(
-        pooling_type, *sizes, kernel_size, strides, paddings, exclusive, adaptive, global_pooling, padding_algorithm
+        pooling_type,
+        *sizes,
+        kernel_size,
+        strides,
+        paddings,
+        exclusive,
+        adaptive,
+        global_pooling,
+        padding_algorithm,
     )
     return pooling, last
 
@@ -50,7 +58,13 @@ def pool2d_grad(
 
 
 def _resolve_with_index(
-    x: Tensor, out: Tensor, kernel_size: Ints, strides: Ints, paddings: Ints, global_pooling: bool, adaptive: bool
+    x: Tensor,
+    out: Tensor,
+    kernel_size: Ints,
+    strides: Ints,
+    paddings: Ints,
+    global_pooling: bool,
+    adaptive: bool,
 ) -> pool.Pooling:
     sizes = pool.extents_of(x, False), pool.extents_of(out, False)
     return pool.resolve("max", *sizes, kernel_size, strides, paddings, True, adaptive, global_pooling)

@@ -26,7 +26,13 @@ def sum(b: PlanBuilder, x: Tensor, dims: Axes, out_dtype: str | None, keep_dim: 
 
 @phi_kernel
 def sum_raw(
-    b: PlanBuilder, x: Tensor, dims: Axes, keep_dim: bool, reduce_all: bool, out_dtype: str | None, out: Tensor
+    b: PlanBuilder,
+    x: Tensor,
+    dims: Axes,
+    keep_dim: bool,
+    reduce_all: bool,
+    out_dtype: str | None,
+    out: Tensor,
 ) -> None:
     _reduce(b, reduce.plan_sum, x, dims, out, reduce_all)
 
@@ -127,12 +133,16 @@ def logsumexp(b: PlanBuilder, x: Tensor, axis: Axes, keepdim: bool, reduce_all: 
 
 
 @phi_kernel
-def sum_grad(b: PlanBuilder, x: Tensor, dy: Tensor, dims: Axes, keep_dim: bool, reduce_all: bool, dx: Tensor) -> None:
+def sum_grad(
+    b: PlanBuilder, x: Tensor, dy: Tensor, dims: Axes, keep_dim: bool, reduce_all: bool, dx: Tensor
+) -> None:
     reduce.plan_sum_grad(b, dy, dx, normalize_axes(dims, dx.ndim, reduce_all))
 
 
 @phi_kernel
-def mean_grad(b: PlanBuilder, x: Tensor, dy: Tensor, dims: Axes, keep_dim: bool, reduce_all: bool, dx: Tensor) -> None:
+def mean_grad(
+    b: PlanBuilder, x: Tensor, dy: Tensor, dims: Axes, keep_dim: bool, reduce_all: bool, dx: Tensor
+) -> None:
     reduce.plan_mean_grad(b, dy, dx, normalize_axes(dims, dx.ndim, reduce_all))
 
 
@@ -188,7 +198,14 @@ def squared_l2_norm(b: PlanBuilder, x: Tensor, out: Tensor) -> None:
 
 @phi_kernel
 def p_norm(
-    b: PlanBuilder, x: Tensor, porder: float, axis: int, epsilon: float, keepdim: bool, asvector: bool, out: Tensor
+    b: PlanBuilder,
+    x: Tensor,
+    porder: float,
+    axis: int,
+    epsilon: float,
+    keepdim: bool,
+    asvector: bool,
+    out: Tensor,
 ) -> None:
     reduce.plan_norm(b, x, out, normalize_axes(axis, x.ndim, asvector), porder)
 
@@ -203,7 +220,9 @@ def p_norm_grad(
 
 
 @phi_kernel
-def frobenius_norm(b: PlanBuilder, x: Tensor, axis: Axes, keep_dim: bool, reduce_all: bool, out: Tensor) -> None:
+def frobenius_norm(
+    b: PlanBuilder, x: Tensor, axis: Axes, keep_dim: bool, reduce_all: bool, out: Tensor
+) -> None:
     reduce.plan_norm(b, x, out, normalize_axes(axis, x.ndim, reduce_all), 2.0)
 
 

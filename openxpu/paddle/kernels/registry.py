@@ -39,7 +39,9 @@ def phi_kernel(function: Any = None, *, dynamic: Sequence[str] = (), name: str |
         parameters = f.__code__.co_varnames[1 : f.__code__.co_argcount]
         unknown = [d for d in dynamic if d not in parameters]
         if unknown:
-            raise ValueError(f"Kernel {kernel}: dynamic argument {unknown[0]!r} is none of its parameters {parameters}.")
+            raise ValueError(
+                f"Kernel {kernel}: dynamic argument {unknown[0]!r} is none of its parameters {parameters}."
+            )
         indices = tuple(parameters.index(d) for d in dynamic)
         _mappings[kernel] = Mapping(kernel, f, parameters, tuple(sorted(indices)))
         return f
@@ -84,4 +86,6 @@ def missing() -> list[str]:
     from openxpu.paddle.counters import registered_kernels
 
     known = load_all()
-    return sorted(kernel for kernel, group in registered_kernels().items() if group != "device" and kernel not in known)
+    return sorted(
+        kernel for kernel, group in registered_kernels().items() if group != "device" and kernel not in known
+    )

@@ -33,13 +33,27 @@ def topk(
 
 @phi_kernel
 def topk_grad(
-    b: PlanBuilder, x: Tensor, indices: Tensor, dout: Tensor, k: int, axis: int, largest: bool, sorted: bool, dx: Tensor
+    b: PlanBuilder,
+    x: Tensor,
+    indices: Tensor,
+    dout: Tensor,
+    k: int,
+    axis: int,
+    largest: bool,
+    sorted: bool,
+    dx: Tensor,
 ) -> None:
     search.plan_topk_grad(b, indices, dout, dx, axis)
 
 
 @phi_kernel
 def accuracy(
-    b: PlanBuilder, out: Tensor, indices: Tensor, label: Tensor, accuracy: Tensor, correct: Tensor, total: Tensor
+    b: PlanBuilder,
+    out: Tensor,
+    indices: Tensor,
+    label: Tensor,
+    accuracy: Tensor,
+    correct: Tensor,
+    total: Tensor,
 ) -> None:
     search.plan_accuracy(b, indices, label, accuracy, required(b, correct, "i32"), required(b, total, "i32"))
