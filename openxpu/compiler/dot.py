@@ -326,7 +326,8 @@ class _Dot:
         pack = self._pack(f, "kx", self.panel, bias=word is I8_WORD, rows_are_k=True)
         block = self._run_pack(pack, f, self.n, self.n_valid, rows_are_k=True)
         between = e.i64(pack.k_words * self.panel * word.nbytes)
-        return _Factor("strided", block, between, e.i64(self.panel * word.nbytes), whole, e.i64(0))
+        step = e.i64(self.panel * word.nbytes)
+        return _Factor("strided", block, between, step, whole, e.i64(0), packed=True)
 
     def _pack(self, f: DotOperand, layout: str, panel: int, bias: bool, rows_are_k: bool) -> Pack:
         size = e.ELEMENT_BYTES[f.dtype]
@@ -430,6 +431,8 @@ class _Dot:
             if packed:
                 panel = b.lshr(column, e.i64(self.panel.bit_length() - 1))
                 pointer = e.offset(b, pointer, b.mul(panel, right.stride))
+                within = b.and_(column, e.i64(self.panel - 1))  # of a narrower panel at the right edge
+                pointer = e.offset(b, pointer, e.multiply(b, within, e.i64(word.nbytes)))
             else:
                 at_column = e.multiply(b, column, e.i64(word.nbytes))
                 if right.form == "rows":
@@ -455,8 +458,9 @@ class _Dot:
             with e.count_loop(b, e.i64(0), e.i64(n_static), self.panel, "dot.n") as column:
                 run(column, kernel)
             return
-        # Panels get narrower by halves at the right edge; what is left of the last vector is masked.
-        ragged = replace(kernel, masked_b=not packed, masked_acc=self.n % self.lanes != 0)
+        # Panels get narrower by halves at the right edge; what is left in their right half is masked. Packed columns
+        # are padded to one vector only: what lies behind them is read, and the masked accumulator drops it.
+        ragged = replace(kernel, masked_b=not packed, masked_acc=True)
         begin: ir.Value = e.i64(0)
         vectors = self.vectors
         while vectors:
@@ -573,7 +577,7 @@ class _Dot:
         name = f"dot.i8.unbias.{lanes}.{n}.{'t' if table else stride if stride is not None else 'v'}"
 
         def body(b: ir.IRBuilder, args: list[ir.Argument]) -> None:
-            a, row_stride, acc, rows, k = args
+            a, row_stride, acc, rows, k, columns = args
             step = row_stride if stride is None else e.i64(stride)
             bytes_t, sums_t = (
                 ir.VectorType(e.I8, lanes * 4),
@@ -610,14 +614,14 @@ class _Dot:
                 shift = e.splat(b, b.shl(b.call(add, [new]), ir.Constant(e.I32, 7)), lanes)
                 out = e.offset(b, acc, e.multiply(b, i, e.i64(n * 4)))
                 for j in range(0, n, lanes):
-                    m = None if j + lanes <= n else e.prefix_mask(b, e.i64(n - j), lanes)
+                    m = e.prefix_mask(b, b.sub(columns, e.i64(j)), lanes)
                     p = e.offset(b, out, j * 4)
                     e.masked_store(b, b.sub(e.masked_load(b, sums_t, p, m, 4), shift), p, m, 4)
 
-        function = e.internal_function(b.module, name, [e.PTR, e.I64, e.PTR, e.I64, e.I64], body)
+        function = e.internal_function(b.module, name, [e.PTR, e.I64, e.PTR, e.I64, e.I64, e.I64], body)
         b.call(
             function,
-            [left.pointer, left.stride, self.acc.pointer, self.m_valid, self.k_valid],
+            [left.pointer, left.stride, self.acc.pointer, self.m_valid, self.k_valid, self.n_valid],
         )
 
 

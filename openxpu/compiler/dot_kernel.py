@@ -144,11 +144,13 @@ class MicroKernel:
         acc_vector = ir.VectorType(self.word.accumulator, self.lanes)
         width = self.lanes * self.word.nbytes
 
-        tail_mask = None
+        # The caller takes a narrower kernel when no more than half of the vectors have a valid column.
+        masks: list[ir.Value | None] = [None] * self.vectors
         if self.masked_b or self.masked_acc:
-            tail_mask = e.prefix_mask(b, b.sub(columns, e.i64((self.vectors - 1) * self.lanes)), self.lanes)
-        b_masks = [None] * (self.vectors - 1) + [tail_mask if self.masked_b else None]
-        acc_masks = [None] * (self.vectors - 1) + [tail_mask if self.masked_acc else None]
+            for j in range(self.vectors // 2, self.vectors):
+                masks[j] = e.prefix_mask(b, b.sub(columns, e.i64(j * self.lanes)), self.lanes)
+        b_masks = masks if self.masked_b else [None] * self.vectors
+        acc_masks = masks if self.masked_acc else [None] * self.vectors
 
         row_offsets = [e.multiply(b, e.i64(i), row_stride) for i in range(self.rows)]
         if self.a_form == "rows":

@@ -53,9 +53,7 @@ class Pack:
             return "v" if stride is None else str(stride).replace("-", "n")
 
         flags = self.x_table, self.k_table, self.masked, self.bias, self.whole
-        forms = "".join(
-            c for c, on in zip("xkmb", (self.x_table, self.k_table, self.masked, self.bias)) if on
-        )
+        forms = "".join(c for c, on in zip("xkmbw", flags, strict=True) if on)
         return (
             f"dot.pack.{self.dtype}.{self.word.name}.{self.lanes}.{self.layout}{self.panel}.{self.k_words}"
             f".{spelled(self.x_stride)}x{spelled(self.k_stride)}{forms}"

@@ -91,15 +91,14 @@ class Lanes:
     def __init__(self, module: ir.Module, target: Target) -> None:
         self.module = module
         self.target = target
-        self._declared: dict[str, ir.Function] = {}
 
     # calls --------------------------------------------------------------------------------
 
     def declare(self, name: str, result: Any, arguments: list[Any]) -> ir.Function:
-        found = self._declared.get(name)
+        """The declaration of a C function or an intrinsic; the dot emitter may have made it already."""
+        found = self.module.globals.get(name)
         if found is None:
             found = ir.Function(self.module, ir.FunctionType(result, arguments), name)
-            self._declared[name] = found
         return found
 
     @staticmethod

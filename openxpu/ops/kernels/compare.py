@@ -90,6 +90,6 @@ def where_grad_y(condition, d):
 
 @triton.jit
 def isclose(x, y, rtol, atol, equal_nan):
-    """|x - y| <= atol + rtol * |y|."""
-    near = tl.abs(x - y) <= atol + rtol * tl.abs(y)
+    """|x - y| <= atol + rtol * |y|; an infinite y is close to itself alone, although inf <= inf."""
+    near = (tl.abs(x - y) <= atol + rtol * tl.abs(y)) & (tl.abs(y) < float("inf"))
     return near | (x == y) | ((equal_nan != 0) & (x != x) & (y != y))
