@@ -977,13 +977,13 @@ class Nest:
             if mask is None:
                 return self.from_memory(b, b.load(pointer, typ=vector, align=size), dtype)
             name = f"!llvm.masked.load.{Lanes._suffix(vector)}.p0"
-            value = self.lanes.intrinsic(b, name, vector, [pointer, ir.Constant(I32, size), mask, fill])
+            value = self.lanes.intrinsic(b, name, vector, [pointer, mask, fill])
             return self.from_memory(b, value, dtype)
         pointers = self.lane_pointers(b, pointer, offsets, size)
         if mask is None:
             mask = Lanes.constant("i1", 1, width)
         name = f"!llvm.masked.gather.{Lanes._suffix(vector)}.v{width}p0"
-        value = self.lanes.intrinsic(b, name, vector, [pointers, ir.Constant(I32, size), mask, fill])
+        value = self.lanes.intrinsic(b, name, vector, [pointers, mask, fill])
         return self.from_memory(b, value, dtype)
 
     def write(
@@ -1013,7 +1013,7 @@ class Nest:
                 ir.Constant(I32, 0),
             )
             name = f"!llvm.masked.store.{Lanes._suffix(vector)}.p0"
-            self.lanes.intrinsic(b, name, ir.VoidType(), [one, pointer, ir.Constant(I32, size), bit])
+            self.lanes.intrinsic(b, name, ir.VoidType(), [one, pointer, bit])
             return
         width = self.width
         value = self.to_memory(b, self.lanes.splat(b, value, width), dtype)
@@ -1025,7 +1025,7 @@ class Nest:
                 b.store(value, pointer, align=size)
                 return
             name = f"!llvm.masked.store.{Lanes._suffix(vector)}.p0"
-            self.lanes.intrinsic(b, name, ir.VoidType(), [value, pointer, ir.Constant(I32, size), mask])
+            self.lanes.intrinsic(b, name, ir.VoidType(), [value, pointer, mask])
             return
         if offsets is None:
             offsets = Lanes.constant("i64", 0, width)
@@ -1033,7 +1033,7 @@ class Nest:
         if mask is None:
             mask = Lanes.constant("i1", 1, width)
         name = f"!llvm.masked.scatter.{Lanes._suffix(vector)}.v{width}p0"
-        self.lanes.intrinsic(b, name, ir.VoidType(), [value, pointers, ir.Constant(I32, size), mask])
+        self.lanes.intrinsic(b, name, ir.VoidType(), [value, pointers, mask])
 
     def store(self, op: Op, coords: Coords, value: Any, mask: Any) -> None:
         type = op.operands[1].type
