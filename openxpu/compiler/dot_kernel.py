@@ -1,7 +1,7 @@
 """The register-tile micro-kernel of tl.dot: a few rows of A, broadcast word by word, times vectors of B.
 
 A *word* is what one multiply-add step consumes from each operand: one f32 or f64, a pair of bf16 (vdpbf16ps) or
-four i8 (vpdpbusd). The kernel is the same for all of them; only the multiply-add differs. Accumulators stay in
+four i8 (vpdpbusd). The kernel is the same for all of them; only the multiply-add differs. The sums stay in
 registers for the whole k loop, one vector of B is loaded once for all rows, and each word of A once for all vectors.
 """
 
@@ -39,6 +39,10 @@ class Word:
         if self.name == "i32":
             return b.add(acc, b.mul(x, y))
         return e.fma(b, x, y, acc)
+
+    def add(self, b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+        """The sum of two vectors of accumulators."""
+        return b.add(x, y) if self.accumulator == e.I32 else b.fadd(x, y)
 
 
 class _Bf16(ir.Type):
@@ -164,11 +168,9 @@ class MicroKernel:
         def acc_address(i: int, j: int) -> ir.Value:
             return e.offset(b, acc, i * self.acc_stride + j * width)
 
-        sums = [
-            e.masked_load(b, acc_vector, acc_address(i, j), acc_masks[j], 4)
-            for i in range(self.rows)
-            for j in range(self.vectors)
-        ]
+        # Sums start at zero and join the accumulator at the end: long reductions become sums of short ones, whose
+        # rounding errors grow with the square root of the number of blocks instead of the number of terms.
+        sums: list[ir.Value] = [e.zero(acc_vector)] * (self.rows * self.vectors)
 
         def a_addresses(index: ir.Value, a_at: ir.Value) -> list[ir.Value]:
             if self.a_form == "cols":
@@ -217,7 +219,10 @@ class MicroKernel:
             sums = [_phi(b, [(s, before), (r, after)]) for s, r in zip(sums, with_rest)]
         for i in range(self.rows):
             for j in range(self.vectors):
-                e.masked_store(b, sums[i * self.vectors + j], acc_address(i, j), acc_masks[j], 4)
+                address, mask = acc_address(i, j), acc_masks[j]
+                before_sum = e.masked_load(b, acc_vector, address, mask, 4)
+                total = self.word.add(b, before_sum, sums[i * self.vectors + j])
+                e.masked_store(b, total, address, mask, 4)
 
     def _loop(self, b, sums, k, step, bstep, step_once):  # type: ignore[no-untyped-def]
         """The k loop: `unroll` steps at a time while that many are left, then one at a time."""

@@ -57,6 +57,9 @@ def _accepts_xpu(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _replace_everywhere(name: str, original: Any, replacement: Any) -> None:
     """Rebinds a function in every paddle module that has imported it by name."""
+    # paddle.device puts a proxy of itself into sys.modules; its functions still look names up in the module behind.
+    if original.__globals__.get(name) is original:
+        original.__globals__[name] = replacement
     for module_name, module in list(sys.modules.items()):
         if module_name.startswith("paddle") and getattr(module, "__dict__", {}).get(name) is original:
             setattr(module, name, replacement)
@@ -90,7 +93,16 @@ def _patch_device(module: Any) -> None:
     def available() -> bool:
         return is_available() or module.core.get_custom_device_count("xpu") > 0
 
-    module.is_available = available
+    _replace_everywhere("is_available", is_available, available)
+
+    # `paddle.device("xpu:1")`, a string that programs also hand to functions which ask it for a place.
+    to_place = module.Device._to_place
+
+    @functools.wraps(to_place)
+    def device_to_place(device: Any) -> Any:
+        return _place(device.index) if device.type == "xpu" else to_place(device)
+
+    module.Device._to_place = device_to_place
     from paddle.device import xpu
 
     _patch_device_xpu(xpu)
