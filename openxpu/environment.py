@@ -47,6 +47,12 @@ VARIABLES = (
         "allow",
         "what to do when an operator runs on the CPU instead",
     ),
+    Variable(
+        "OPENXPU_NAMING",
+        "0, 1",
+        "1",
+        'make Paddle take "xpu:<n>" and paddle.device.xpu for the card; 0 leaves Paddle\'s Python code as it is',
+    ),
     Variable("OPENXPU_DUMP", "ttir,tile,llvm,asm", "", "compiler stages to write beside the cached kernel"),
     Variable(
         "OPENXPU_RUN_DIR",

@@ -8,6 +8,7 @@
 #include "cpu_call.h"
 #include "errors.h"
 #include "kernel_table.h"
+#include "output_sizes.h"
 #include "paddle/phi/core/enforce.h"
 #include "paddle/phi/core/generator.h"
 #include "plan.h"
@@ -503,7 +504,8 @@ bool allocate_outputs(const phi::CustomContext& context, Call& call, const Cache
     const CachedPlan::OutputRule& rule = entry.outputs[i];
     phi::DataType dtype = tensor->dtype();
     switch (rule.kind) {
-      case Plan::Output::kLeave:
+      case Plan::Output::kLeave:  // not allocated here, but a view of memory that exists is written
+        work = work || (tensor->has_allocation() && tensor->numel() > 0);
         continue;
       case Plan::Output::kDType:
         dtype = phi_dtype(rule.dtype);
@@ -566,6 +568,7 @@ static void run(Kernel& kernel, const phi::CustomContext& context, const Arg* ki
     return;
   }
   if (!kernel.described.load(std::memory_order_acquire)) describe(kernel);
+  if (kernel.size_outputs != nullptr) kernel.size_outputs(args);
   Call call;
   const uint64_t dynamic = kernel.dynamic_mask;
   for (int i = 0; i < count; ++i) add(call, kinds[i], args[i], ((dynamic >> i) & 1) != 0);
@@ -597,6 +600,7 @@ void register_kernel(const Registration& row) {
     const phi::KernelKey key(backend, phi::DataLayout::ALL_LAYOUT, dtype);
     phi::Kernel kernel(row.program, row.eager);
     phi::SetKernelArgsDef(row.types, key, kernel.mutable_args_def());
+    for (int i : host_inputs(row.name)) kernel.InputAt(i).SetBackend(phi::Backend::ALL_BACKEND);
     phi::CustomKernelMap::Instance().RegisterCustomKernel(row.name, key, kernel);
   }
 }

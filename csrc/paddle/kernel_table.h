@@ -58,6 +58,8 @@ struct Kernel {
   std::atomic<bool> described{false};
   uint64_t dynamic_mask = 0;
   PlanCache cache;
+  // Set for kernels whose output has no size yet when the kernel is called (output_sizes.cc).
+  void (*size_outputs)(const void* const* args) = nullptr;
   // Set for kernels that need no plan (device_kernels.cc).
   void (*direct)(const phi::CustomContext& context, const void* const* args) = nullptr;
 };

@@ -10,6 +10,7 @@
 #include "device.h"
 #include "device_kernels.h"
 #include "fallback.h"
+#include "output_sizes.h"
 #include "paddle/phi/backends/device_ext.h"
 
 namespace openxpu::paddle_plugin {
@@ -74,6 +75,7 @@ static void init(CustomRuntimeParams* params) {
   fill_collective_interface(params->interface);
   register_generated_kernels();
   connect_device_kernels();
+  connect_output_sizes();
   if (!install_fallback_hooks()) {
     std::fprintf(stderr,
                  "OpenXPU: this Paddle build hides its kernel selection, so CPU fallbacks will not "

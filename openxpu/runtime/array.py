@@ -246,7 +246,13 @@ def empty(shape: Sequence[int] | int, dtype: Any = "f32", device: Device | int |
     if not isinstance(dtype, str) or dtype not in ITEMSIZE:
         dtype = dtype_name(dtype)
     card = device.card
-    buffer = _runtime.Buffer(card, math.prod(sizes) * ITEMSIZE[dtype], card.current_stream)
+    nbytes = math.prod(sizes) * ITEMSIZE[dtype]
+    if nbytes >= 2**63:  # more than the run time can count
+        limit = card.memory_stats()["limit"]
+        raise _runtime.OutOfMemory(
+            f"Out of memory on card {device}: {nbytes / 2**60:.2f} EiB were asked for, the limit is {limit / 2**30:.2f} GiB."
+        )
+    buffer = _runtime.Buffer(card, nbytes, card.current_stream)
     return Array(buffer, buffer.address, sizes, dtype, None, device)
 
 

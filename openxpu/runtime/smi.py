@@ -76,7 +76,11 @@ def _size(count: int) -> str:
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
-def _tables(data: dict[str, Any]) -> RenderableType:
+# The other columns of the processes' table take about this much; the command has the rest.
+_FIGURES_WIDTH = 66
+
+
+def _tables(data: dict[str, Any], width: int) -> RenderableType:
     from rich import box
     from rich.console import Group
     from rich.markup import escape
@@ -94,8 +98,9 @@ def _tables(data: dict[str, Any]) -> RenderableType:
         processes.add_column(
             title,
             justify="left" if title in ("card", "command") else "right",
-            no_wrap=title != "name",
+            no_wrap=True,
             overflow="ellipsis",
+            max_width=max(16, width - _FIGURES_WIDTH) if title == "command" else None,
         )
     for card in data["cards"]:
         name = f"xpu:{card['card']}"
@@ -110,7 +115,7 @@ def _tables(data: dict[str, Any]) -> RenderableType:
             processes.add_row(
                 name,
                 str(p["pid"]),
-                escape(p["command"]),
+                escape(" ".join(p["command"].split())),
                 _size(p["memory_used"]),
                 _size(p["memory_peak"]),
                 f"{p['utilisation']:.0f} %",
@@ -130,11 +135,13 @@ def run(as_json: bool = False, watch: float | None = None) -> int:
 
     console = Console()
     if not watch:
-        console.print(_tables(report()))
+        console.print(_tables(report(), console.width))
         return 0
     from rich.live import Live
 
-    with Live(_tables(report()), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+    with Live(
+        _tables(report(), console.width), console=console, screen=console.is_terminal, auto_refresh=False
+    ) as live:
         while True:
             time.sleep(max(0.0, watch - SAMPLE_SECONDS))
-            live.update(_tables(report()), refresh=True)
+            live.update(_tables(report(), console.width), refresh=True)

@@ -75,7 +75,7 @@ PLAIN: dict[str, Operator] = {
         (x > 0.0).astype("int32") + (x <= p.ones([6])).astype("int32") + (x == x).astype("int32")
     ),
     "logic": lambda p, x: p.logical_and(x > 0.0, p.logical_not(x > 0.5)),
-    "bits": lambda p, x: (p.arange(6) & 3) | (p.arange(6) ^ 1),
+    "bits": lambda p, x: (p.arange(6) & p.full([6], 3, "int64")) | (p.arange(6) ^ p.ones([6], "int64")),
     "rounding": lambda p, x: p.floor(x * 9) + p.ceil(x * 9) + p.round(x * 9) + p.trunc(x * 9) + p.sign(x),
     "integers": lambda p, x: (p.arange(1, 7) * 7) // 2 + (p.arange(1, 7) * 7) % 4 - p.arange(6),
     "finite": lambda p, x: p.isfinite(x / 0.0) | p.isnan(x) | p.isinf(x),

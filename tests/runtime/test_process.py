@@ -188,11 +188,9 @@ def test_nothing_is_left_behind(python_here: dict[str, str]) -> None:
     killed = subprocess.Popen([sys.executable, "-c", BUSY], env=env, stdout=subprocess.PIPE, text=True)
     assert killed.stdout is not None
     assert killed.stdout.readline() == "ready\n"
-    start = time.monotonic()
     killed.kill()
     killed.wait(20)
     killed.stdout.close()
-    assert time.monotonic() - start < 20
     assert set(os.listdir("/dev/shm")) - before == set()
 
 
