@@ -133,7 +133,7 @@ class Planes:
             raise Unsupported(
                 "a convolution over planes of 2^31 elements or more was asked; split the batch or the channels."
             )
-        return table.astype(np.int32)
+        return np.asarray(table, np.int32)
 
 
 def _power_of_two(value: int, low: int, high: int) -> int:

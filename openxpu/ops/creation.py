@@ -18,6 +18,7 @@ from openxpu.ops.plan import (
     Tensor,
     Unsupported,
     dtype_constexpr,
+    scalar_as,
 )
 from openxpu.ops.pointwise import plan_map
 from openxpu.ops.run import run
@@ -145,14 +146,7 @@ def plan_arange(b: PlanBuilder, out: Tensor, start: Scalar, step: Scalar) -> Non
     if out.numel == 0:
         return
     kind = "f64" if out.dtype in FLOATS else "i64"
-    values = []
-    for value in (start, step):
-        if isinstance(value, I64 | F64):
-            value = value.value
-        if isinstance(value, Dynamic):
-            values.append(value.to(kind))
-        else:
-            values.append(F64(float(value)) if kind == "f64" else I64(int(value)))
+    values = [scalar_as(value, kind) for value in (start, step)]
     programs, block = _line(out.numel)
     b.launch("creation.arange", programs, out, out.numel, *values, cost=out.nbytes, BLOCK=block)
 

@@ -29,8 +29,8 @@ BINARY = {
     "subtract": Binary("subtract", ("first", "d"), ("negative", "d")),
     "multiply": Binary("multiply", ("multiply_grad", "yd"), ("multiply_grad", "xd")),
     "divide": Binary("divide", ("divide_grad_x", "yd"), ("divide_grad_y", "oyd")),
-    "maximum": Binary("maximum", ("choose_greater", "xyd"), ("choose_less_equal", "xyd")),
-    "minimum": Binary("minimum", ("choose_less", "xyd"), ("choose_greater_equal", "xyd")),
+    "maximum": Binary("maximum", ("greater_grad", "xyd"), ("less_grad", "xyd")),
+    "minimum": Binary("minimum", ("less_grad", "xyd"), ("greater_grad", "xyd")),
     "fmax": Binary("fmax", ("fmax_grad_x", "xyd"), ("fmax_grad_y", "xyd")),
     "fmin": Binary("fmin", ("fmin_grad_x", "xyd"), ("fmin_grad_y", "xyd")),
     "pow": Binary("pow", ("pow_grad_x", "xyd"), ("pow_grad_y", "xyd"), effort=16),
@@ -71,9 +71,11 @@ def plan_binary_grad(
         for letter, tensor in (("x", x), ("y", y), ("o", out), ("d", d))
     }
     if name == "divide" and out is None and dy is not None:
-        assert x is not None and y is not None
-        named["o"] = b.scratch(d.shape, "f32" if d.dtype in ("f16", "bf16") else d.dtype)
-        plan_binary(b, x, y, named["o"], "divide", axis)
+        assert x is not None
+        assert y is not None
+        quotient = b.scratch(d.shape, "f32" if d.dtype in ("f16", "bf16") else d.dtype)
+        plan_binary(b, x, y, quotient, "divide", axis)
+        named["o"] = quotient
     for grad, target in ((row.grad_x, dx), (row.grad_y, dy)):
         if target is None:
             continue
@@ -81,8 +83,8 @@ def plan_binary_grad(
             b.zero(target)
             continue
         function, letters = grad
-        operands = [named[letter] for letter in letters]
-        if any(operand is None for operand in operands):
+        operands = [operand for letter in letters if (operand := named[letter]) is not None]
+        if len(operands) < len(letters):
             raise Unsupported(f"The gradient of {name} needs an operand that was not given.")
         plan_map_reduced(
             b, f"elementwise.{function}", operands, d.shape, target, axis=axis, effort=row.effort

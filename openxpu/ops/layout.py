@@ -176,8 +176,8 @@ def slice_view(
     steps: Sequence[int] | None = None,
 ) -> Tensor:
     """x[start:end:step] along each of `axes`, with Python's rules for negative and too large numbers."""
-    for i, axis in enumerate(axes):
-        axis = normalize(axis, x.ndim)
+    for i, given in enumerate(axes):
+        axis = normalize(given, x.ndim)
         step = steps[i] if steps is not None else 1
         extent = x.shape[axis]
         start, end = starts[i], ends[i]
@@ -348,8 +348,8 @@ def plan_roll(b: PlanBuilder, x: Tensor, out: Tensor, shifts: Sequence[int], axe
     if not axes:
         x, out, axes = x.reshape(x.numel), out.reshape(out.numel), (0,)
     total: dict[int, int] = {}
-    for shift, axis in zip(shifts, axes, strict=True):
-        axis = normalize(axis, x.ndim)
+    for shift, given in zip(shifts, axes, strict=True):
+        axis = normalize(given, x.ndim)
         total[axis] = (total.get(axis, 0) + shift) % x.shape[axis]
     pieces = [(x, out)]
     for axis, shift in total.items():

@@ -104,15 +104,11 @@ def plan_product(
         )
         return
     shape = out.shape[:-2]
-    views = [_broadcast(x, shape), _broadcast(y, shape), out.strides[:-2]]
-    views.append((0,) * len(shape) if addend is None else _broadcast(addend, shape))
-    dims = _merge([Batch(size, strides) for size, *strides in _columns(shape, views)])
+    vx, vy, vout = _broadcast(x, shape), _broadcast(y, shape), out.strides[:-2]
+    vadd = (0,) * len(shape) if addend is None else _broadcast(addend, shape)
+    dims = _merge([Batch(size, (vx[i], vy[i], vout[i], vadd[i])) for i, size in enumerate(shape)])
     problem = _Problem(b, x, y, out, addend, alpha, beta, out.shape[-2], out.shape[-1], x.shape[-1])
     problem.plan(dims)
-
-
-def _columns(shape: Sequence[int], views: list[tuple[int, ...]]) -> list[tuple[int, tuple[int, ...]]]:
-    return [(size, *(view[i] for view in views)) for i, size in enumerate(shape)]  # type: ignore[misc]
 
 
 def _transposed(t: Tensor) -> Tensor:
@@ -287,8 +283,8 @@ class _Problem:
         if programs >= 4 or flops < LARGE or self.k < 8 * bk or self.m >= 65536:
             return 1, self.k
         parts = min(8 // programs, self.k // (4 * bk))
-        length = -(-self.k // parts // bk) * bk if parts > 1 else self.k
-        length = -(-(-(-self.k // max(parts, 1))) // bk) * bk
+        share = -(-self.k // max(parts, 1))
+        length = -(-share // bk) * bk
         parts = -(-self.k // length)
         return (parts, length) if parts > 1 else (1, self.k)
 

@@ -5,6 +5,7 @@ out of the cache. With channels last it takes moments of row blocks, merges them
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported, dtype_constexpr
@@ -446,7 +447,9 @@ def batch_norm(
     if not training:
         return run(plan_batch_norm_fixed, inputs, [(x.shape, x.dtype)], epsilon, channels_last)  # type: ignore[no-any-return]
     saved = (mean.shape, mean.dtype)
-    outputs = [(x.shape, x.dtype), mean, variance, saved, saved]
+    outputs: list[tuple[Sequence[int], str] | Array | None] = [
+        (x.shape, x.dtype), mean, variance, saved, saved,
+    ]  # fmt: skip
     return run(plan_batch_norm, inputs, outputs, momentum, epsilon, channels_last)[0]  # type: ignore[no-any-return]
 
 

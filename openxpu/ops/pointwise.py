@@ -174,12 +174,12 @@ def plan_map(
     cols_each = cols if rows * cols <= _PROGRAM_ELEMENTS else min(cols, _PROGRAM_ELEMENTS)
     rows_each = min(rows, max(1, _PROGRAM_ELEMENTS // cols_each))
     chunks = -(-rows // rows_each)
-    table = b.constant(np.array(dims[::-1], np.int64)) if dims else None
-    xs, ys, zs, os = (step if step in (0, 1) else None for step in lanes)
+    outer_dims = b.constant(np.array(dims[::-1], np.int64)) if dims else None
+    unit = [step if step in (0, 1) else None for step in lanes]
     b.launch(
-        "pointwise.strided", (outer * chunks, -(-cols // cols_each)), *pointers, table,
+        "pointwise.strided", (outer * chunks, -(-cols // cols_each)), *pointers, outer_dims,
         rows, cols, chunks, rows_each, cols_each, *row_steps, *lanes, *values, cost=cost,
-        **shared, XS=xs, YS=ys, ZS=zs, OS=os, OUTER=len(dims), BLOCK=_block(cols),
+        **shared, XS=unit[0], YS=unit[1], ZS=unit[2], OS=unit[3], OUTER=len(dims), BLOCK=_block(cols),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from openxpu.ops.plan import Dynamic, PlanBuilder, Tensor
 if TYPE_CHECKING:
     from openxpu.runtime import Array
 
-Inputs = Sequence["Array | None | Sequence[Array]"]
+Inputs = Sequence["Array | Sequence[Array] | None"]
 _LIMIT = 4096  # plans kept; the oldest go first
 _plans: dict[Any, Any] = {}
 _lock = threading.Lock()
@@ -58,10 +58,9 @@ def run(
         device = arrays[0].device
     results: list[Any] = []
     for out in outputs:
-        if isinstance(out, tuple):
-            out = runtime.empty(out[0], out[1], device=device)
-        results.append(out)
-        take(out)
+        target = runtime.empty(*out, device=device) if isinstance(out, tuple) else out
+        results.append(target)
+        take(target)
     key = (*signature, attributes)
     ready = _plans.get(key)
     if ready is None:

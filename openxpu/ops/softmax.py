@@ -47,10 +47,9 @@ def _plan(
     elif n <= SHORT_ROW:
         block = power_of_two(n)
         rows = min(max(1024 // block, 1), power_of_two(outer))
-        grid = (-(-outer // rows),)
         b.launch(
             f"softmax.{kernel}_short_rows",
-            grid,
+            -(-outer // rows),
             *tensors,
             outer,
             n,

@@ -143,7 +143,8 @@ class _Child:
             )
             atexit.register(cls.stop)
         stdin, stdout = cls.process.stdin, cls.process.stdout
-        assert stdin is not None and stdout is not None
+        assert stdin is not None
+        assert stdout is not None
         _send(stdin, request)
         answer: dict[str, Any] = _receive(stdout)
         return answer

@@ -66,7 +66,7 @@ TABLE: dict[str, tuple[Callable[[Any], Any], float, float, tuple[float, ...]]] =
     "clip": (lambda x: paddle.clip(x, -1.0, 2.0), -4, 4, (-1.0, 2.0)),
     "elu": (lambda x: F.elu(x, STEEP), -4, 4, (STEEP,)),
     "celu": (lambda x: F.celu(x, STEEP), -4, 4, (STEEP,)),
-    "selu": (F.selu, -4, 4, ()),
+    "selu": (lambda x: F.selu(x, 1.0625, 1.625), -4, 4, (1.0625, 1.625)),
     "softplus": (lambda x: F.softplus(x, 2.0, 15.0), -9, 9, (2.0, 15.0)),
     "softsign": (F.softsign, -4, 4, ()),
     "softshrink": (lambda x: F.softshrink(x, 0.25), -2, 2, (0.25,)),
@@ -162,6 +162,15 @@ def test_special_values(name: str) -> None:
         want = SPECIAL[name](x.astype("f8")).astype("f4")
     got = execute(ops.plan_unary, [x], [(x.shape, "f32")], name)[0]
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-37)
+
+
+def test_clip_lets_the_gradient_of_its_bounds_through() -> None:
+    x = np.array([-1, 2, 0, -1.5, 2.5, np.nan], "f4")
+    d = np.arange(1, 7, dtype="f4")
+    for name, function in (("clip", paddle.clip), ("hardtanh", F.hardtanh)):
+        want = Reference(lambda x, function=function: function(x, -1.0, 2.0), x).gradient(d)
+        got = execute(ops.plan_unary_grad, [x, d], [(x.shape, "f32")], name, -1.0, 2.0)[0]
+        np.testing.assert_array_equal(got, want, name)
 
 
 def test_overflow_of_f16() -> None:

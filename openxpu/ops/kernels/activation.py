@@ -382,7 +382,8 @@ def erf_grad(x, d):
 
 @triton.jit
 def clip_grad(x, d, low, high):
-    return tl.where((x > low.to(x.dtype)) & (x < high.to(x.dtype)), d, 0)
+    """The bounds belong to the inside, as in Paddle (hardtanh's do not)."""
+    return tl.where((x >= low.to(x.dtype)) & (x <= high.to(x.dtype)), d, 0)
 
 
 @triton.jit

@@ -167,23 +167,23 @@ def divide_grad_y(out, y, d):
 
 
 @triton.jit
-def choose_greater(x, y, d):
-    return tl.where(x > y, d, 0)
+def _half(d):
+    if d.dtype.is_floating():
+        value = d * 0.5
+    else:
+        value = d // 2
+    return value
 
 
 @triton.jit
-def choose_greater_equal(x, y, d):
-    return tl.where(x >= y, d, 0)
+def greater_grad(x, y, d):
+    """Equal operands share the gradient."""
+    return tl.where(x > y, d, tl.where(x == y, _half(d), 0))
 
 
 @triton.jit
-def choose_less(x, y, d):
-    return tl.where(x < y, d, 0)
-
-
-@triton.jit
-def choose_less_equal(x, y, d):
-    return tl.where(x <= y, d, 0)
+def less_grad(x, y, d):
+    return tl.where(x < y, d, tl.where(x == y, _half(d), 0))
 
 
 @triton.jit

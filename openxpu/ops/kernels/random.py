@@ -229,7 +229,7 @@ def shuffle(out, n, seed, offset):
     """Puts a sequence into random order, in one program. Source: Durstenfeld, Algorithm 235: random permutation, 1964."""
     for k in range(0, n - 1):
         i = n - 1 - k
-        a, b, c, d = words(seed, offset, i.to(tl.int64))
+        a, b, _, _ = words(seed, offset, i.to(tl.int64))
         wide = ((a.to(tl.int64) << 32) | (b.to(tl.int64) & 0xFFFFFFFF)) & 0x7FFFFFFFFFFFFFFF
         j = wide % (i + 1)
         here = tl.load(out + i)

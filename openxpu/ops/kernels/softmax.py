@@ -71,14 +71,14 @@ def softmax_long_rows(x, out, n, LOG: tl.constexpr, ACC: tl.constexpr, BLOCK: tl
     x += row
     out += row
     top, total = row_statistics(x, n, ACC, BLOCK)
-    shift = top + tl.log(total)
+    shift = tl.log(total)
     factor = 1.0 / total
     offsets = tl.arange(0, BLOCK)
     for start in range(0, n, BLOCK):
         mask = offsets < n - start
         v = tl.load(x + start + offsets, mask=mask, other=0).to(ACC)
         if LOG:
-            v = v - shift
+            v = (v - top) - shift  # not v - (top + shift): a large top would take the digits of shift
         else:
             v = tl.exp(v - top) * factor
         tl.store(out + start + offsets, v.to(out.dtype.element_ty), mask=mask)
@@ -105,13 +105,13 @@ def softmax_columns(x, out, n, inner, LOG: tl.constexpr, ACC: tl.constexpr, BLOC
         v = tl.load(x + at + offsets, mask=mask, other=0).to(ACC)
         total += tl.exp(v - top)
         at += inner
-    shift = top + tl.log(total)
+    shift = tl.log(total)
     factor = 1.0 / total
     at = tl.full((), 0, tl.int64)
     for _i in range(0, n):
         v = tl.load(x + at + offsets, mask=mask, other=0).to(ACC)
         if LOG:
-            v = v - shift
+            v = (v - top) - shift  # not v - (top + shift): a large top would take the digits of shift
         else:
             v = tl.exp(v - top) * factor
         tl.store(out + at + offsets, v.to(out.dtype.element_ty), mask=mask)
