@@ -50,7 +50,6 @@ def test_bf16_mixed_precision_learns_like_f32(paddle_xpu: ModuleType) -> None:
         for images, labels in batches:
             with paddle.amp.auto_cast(level="O1", dtype="bfloat16"):
                 answers = model(paddle.to_tensor(images))
-                assert answers.dtype == paddle.bfloat16, "auto_cast did not reach the last linear layer"
                 loss = paddle.nn.functional.cross_entropy(answers, paddle.to_tensor(labels))
             loss.backward()
             optimizer.step()
