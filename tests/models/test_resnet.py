@@ -22,14 +22,16 @@ def resnet18(paddle: ModuleType) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("size", "batch"), [(64, 8), pytest.param(224, 4, marks=pytest.mark.slow)], ids=["64", "224"]
+    ("size", "batch"), [(96, 8), pytest.param(224, 8, marks=pytest.mark.slow)], ids=["96", "224"]
 )
 def test_twenty_steps_like_the_cpu(paddle_xpu: ModuleType, size: int, batch: int) -> None:
+    """One batch and small steps: at larger ones ReLUs that flip within a rounding error and batch normalization drive
+    apart even the losses of Paddle's CPU device in f32 and in f64 (by 4e-2 at a rate of 5e-4)."""
     import openxpu.paddle
 
-    batches = training.pictures(20, batch, size)
+    batches = training.pictures(1, batch, size) * 20
     weights = training.initial_weights(resnet18(paddle_xpu))
-    arguments = (resnet18(paddle_xpu), weights, batches, momentum(paddle_xpu))
+    arguments = (resnet18(paddle_xpu), weights, batches, momentum(paddle_xpu, 1e-5))
     cpu, _ = training.train("cpu", *arguments)
     before = openxpu.paddle.fallbacks()
     card, _ = training.train("xpu", *arguments)
@@ -41,12 +43,13 @@ def test_bf16_mixed_precision_learns_like_f32(paddle_xpu: ModuleType) -> None:
     paddle = paddle_xpu
     batches = training.pictures(12, 8, 32)
     weights = training.initial_weights(resnet18(paddle))
-    reference, _ = training.train("xpu", resnet18(paddle), weights, batches, momentum(paddle))
+    make_optimizer = momentum(paddle, 0.002)
+    reference, _ = training.train("xpu", resnet18(paddle), weights, batches, make_optimizer)
     losses = []
     with training.device("xpu"):
         model = resnet18(paddle)()
         model.set_state_dict(weights)
-        optimizer = momentum(paddle)(model.parameters())
+        optimizer = make_optimizer(model.parameters())
         for images, labels in batches:
             with paddle.amp.auto_cast(level="O1", dtype="bfloat16"):
                 answers = model(paddle.to_tensor(images))
