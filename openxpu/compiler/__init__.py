@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,10 +54,8 @@ def get_image(
         "constexprs": {name: repr(value) for name, value in constexprs.items()},
     }
     made = image.Image(metadata, compiled.elf)
-    try:
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         image.write(path, made)
-    except OSError:
-        pass  # a cache that cannot be written costs time, nothing else
     return made, str(path)
 
 
@@ -75,7 +74,7 @@ def get_kernel(
     Raises CompileError (openxpu.compiler.tile_ir) with a sentence when the kernel cannot be compiled.
     """
     target = target or host()
-    memo = (
+    memo: tuple[Any, ...] = (
         ref,
         tuple(arg_types),
         tuple(sorted((k, type(v), v) for k, v in constexprs.items())),

@@ -38,7 +38,7 @@ class Poly:
         return Poly({(value,): 1})
 
     @property
-    def int(self) -> int | None:
+    def number(self) -> int | None:
         """The value when it is a known number."""
         if not self.terms:
             return 0
@@ -101,14 +101,14 @@ class Form:
 
     @property
     def uniform(self) -> bool:
-        return not self.terms and all(c.int == 0 for c in self.coefs)
+        return not self.terms and all(c.number == 0 for c in self.coefs)
 
     @property
     def affine(self) -> bool:
         return not self.terms
 
     def depends(self, dim: int) -> bool:
-        return self.coefs[dim].int != 0 or any(dim in t.dims for t in self.terms)
+        return self.coefs[dim].number != 0 or any(dim in t.dims for t in self.terms)
 
     def __add__(self, other: Form) -> Form:
         coefs = tuple(a + b for a, b in zip(self.coefs, other.coefs, strict=True))
@@ -116,7 +116,7 @@ class Form:
         for t in self.terms + other.terms:
             key = (t.value, t.dims)
             merged[key] = merged.get(key, ZERO) + t.coef
-        terms = tuple(Term(v, d, c) for (v, d), c in merged.items() if c.int != 0)
+        terms = tuple(Term(v, d, c) for (v, d), c in merged.items() if c.number != 0)
         return Form(self.base + other.base, coefs, terms)
 
     def times(self, k: Poly) -> Form:
@@ -165,7 +165,8 @@ def reshape_ones(source: tuple[int, ...], target: tuple[int, ...]) -> DimMap | N
 def operand_dims(value: Value) -> DimMap | None:
     """For a shape operation: the dimension of the result that each dimension of its operand follows."""
     op = value.op
-    assert op is not None and value.type.shape is not None
+    assert op is not None
+    assert value.type.shape is not None
     source = op.operands[0].type.shape
     assert source is not None
     if op.name == "tt.expand_dims":
@@ -243,7 +244,7 @@ class Analysis:
             return self.form(operands[0])
         if name == "arith.extui" and operands[0].type.bits >= 32:
             inner = self.form(operands[0])
-            parts = [inner.base.int, *(c.int for c in inner.coefs)]
+            parts = [inner.base.number, *(c.number for c in inner.coefs)]
             if inner.affine and all(p is not None and p >= 0 for p in parts):
                 return inner
         return self._opaque(value)

@@ -7,6 +7,7 @@ registers for the whole k loop, one vector of B is loaded once for all rows, and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -45,7 +46,7 @@ class Word:
         return b.add(x, y) if self.accumulator == e.I32 else b.fadd(x, y)
 
 
-class _Bf16(ir.Type):
+class _Bf16(ir.Type):  # type: ignore[misc]
     """LLVM's bfloat, which llvmlite has no class for."""
 
     def _to_string(self) -> str:
@@ -100,7 +101,9 @@ class MicroKernel:
         def spelled(stride: int | None) -> str:
             return "v" if stride is None else str(stride).replace("-", "n")
 
-        flags = "".join(c for c, on in zip("bat", (self.masked_b, self.masked_acc, self.k_tail)) if on)
+        flags = "".join(
+            c for c, on in zip("bat", (self.masked_b, self.masked_acc, self.k_tail), strict=True) if on
+        )
         a = f"{self.a_form[0]}{spelled(self.a_row_stride)}x{spelled(self.a_step)}"
         return (
             f"dot.{self.word.name}.{self.rows}x{self.vectors}x{self.lanes}.{a}"
@@ -216,7 +219,7 @@ class MicroKernel:
             after = b.block
             b.branch(done)
             b.position_at_end(done)
-            sums = [_phi(b, [(s, before), (r, after)]) for s, r in zip(sums, with_rest)]
+            sums = [_phi(b, [(s, before), (r, after)]) for s, r in zip(sums, with_rest, strict=True)]
         for i in range(self.rows):
             for j in range(self.vectors):
                 address, mask = acc_address(i, j), acc_masks[j]
@@ -224,7 +227,15 @@ class MicroKernel:
                 total = self.word.add(b, before_sum, sums[i * self.vectors + j])
                 e.masked_store(b, total, address, mask, 4)
 
-    def _loop(self, b, sums, k, step, bstep, step_once):  # type: ignore[no-untyped-def]
+    def _loop(
+        self,
+        b: ir.IRBuilder,
+        sums: list[ir.Value],
+        k: ir.Value,
+        step: ir.Value,
+        bstep: ir.Value,
+        step_once: Callable[[list[ir.Value], ir.Value, ir.Value, ir.Value, bool], list[ir.Value]],
+    ) -> tuple[list[ir.Value], ir.Value, ir.Value, ir.Value]:
         """The k loop: `unroll` steps at a time while that many are left, then one at a time."""
         index, a_at, b_at = e.i64(0), e.i64(0), e.i64(0)
         for unroll in dict.fromkeys((self.unroll, 1)):
@@ -246,17 +257,17 @@ class MicroKernel:
                 x = b.add(x, step)
                 y = b.add(y, bstep)
             after = b.block
-            for phi, value in zip(state, (i, x, y)):
+            for phi, value in zip(state, (i, x, y), strict=True):
                 phi.add_incoming(value, after)
-            for phi, value in zip(carried, out):
+            for phi, value in zip(carried, out, strict=True):
                 phi.add_incoming(value, after)
             b.cbranch(b.icmp_signed("<", i, limit), loop, done)
             b.position_at_end(done)
             index, a_at, b_at = (
                 _phi(b, [(first, before), (last, after)])
-                for first, last in zip((index, a_at, b_at), (i, x, y))
+                for first, last in zip((index, a_at, b_at), (i, x, y), strict=True)
             )
-            sums = [_phi(b, [(first, before), (last, after)]) for first, last in zip(sums, out)]
+            sums = [_phi(b, [(first, before), (last, after)]) for first, last in zip(sums, out, strict=True)]
         return sums, index, a_at, b_at
 
     def _word(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:

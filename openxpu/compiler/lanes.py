@@ -334,7 +334,7 @@ class Lanes:
             return self._float_extreme(b, name, source, args)
         if name == "tt.clampf":
             return self._clamp(b, source, args, op.attrs["propagate"])
-        if name == "tt.mulhiui" or name == "tt.mulhisi":
+        if name in {"tt.mulhiui", "tt.mulhisi"}:
             return self._high_product(b, args, name.endswith("ui"), result.bits, lanes)
         if name == "arith.negf":
             return self._negate(b, source, args[0])
@@ -397,7 +397,7 @@ class Lanes:
                 return b.icmp_signed(_INT_PREDICATE[predicate], *args)
             compare = b.icmp_signed if predicate[0] == "s" else b.icmp_unsigned
             return compare(_INT_PREDICATE[predicate[1:]], *args)
-        if dtype == "bf16" or dtype == "f16":
+        if dtype in {"bf16", "f16"}:
             args = [self.to_f32(b, a, dtype) for a in args]
         if predicate in ("ord", "uno"):
             return (b.fcmp_ordered if predicate == "ord" else b.fcmp_unordered)(predicate, *args)
@@ -483,7 +483,7 @@ class Lanes:
             return self.from_f32(b, self.function(b, name, "f32", wide), dtype)
         type = args[0].type
         lanes = lanes_of(args[0])
-        if name == "absf" or name == "fabs":
+        if name in {"absf", "fabs"}:
             return self.intrinsic(b, "llvm.fabs", type, args)
         if name in ("sqrt", "fma", "copysign"):
             return self.intrinsic(b, "llvm." + name, type, args)
@@ -541,7 +541,7 @@ class Lanes:
 
 def bf16_bits(value: float) -> int:
     """The 16 bits of a number rounded to bf16, as a signed i16."""
-    (bits,) = struct.unpack("<I", struct.pack("<f", round_f32(value)))
+    bits: int = struct.unpack("<I", struct.pack("<f", round_f32(value)))[0]
     if math.isnan(value):
         bits = 0x7FC0
     else:

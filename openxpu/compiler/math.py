@@ -64,7 +64,7 @@ class FloatMath:
     def bits(self, x: Any) -> Any:
         return self.b.bitcast(x, self.int_type)
 
-    def float(self, x: Any) -> Any:
+    def as_float(self, x: Any) -> Any:
         return self.b.bitcast(x, self.type)
 
     def select(self, condition: Any, x: Any, y: Any) -> Any:
@@ -102,7 +102,7 @@ class FloatMath:
         half = self.b.ashr(n, self.i(1))
         rest = self.b.sub(n, half)
         for part in (half, rest):
-            factor = self.float(self.b.shl(self.b.add(part, self.i(127)), self.i(23)))
+            factor = self.as_float(self.b.shl(self.b.add(part, self.i(127)), self.i(23)))
             p = self.b.fmul(p, factor)
         return p
 
@@ -145,7 +145,7 @@ class FloatMath:
         p = self.poly(r, [0.5, 0.16666666, 0.041666295, 0.008333497, 0.0013944657, 0.00019790344])
         p = self.fma(self.b.fmul(r, r), p, r)
         # 2^n overflows for n = 128 while the result may not: work with half of it.
-        half = self.float(self.b.shl(self.b.add(n, self.i(126)), self.i(23)))
+        half = self.as_float(self.b.shl(self.b.add(n, self.i(126)), self.i(23)))
         result = self.fma(half, p, self.b.fsub(half, self.f(0.5)))
         result = self.b.fadd(result, result)
         return self.select(self.b.fcmp_ordered("==", x, self.f(0.0)), x, result)
@@ -156,7 +156,7 @@ class FloatMath:
         scaled = self.select(tiny, self.b.fmul(x, self.f(8388608.0)), x)
         bits = self.bits(scaled)
         e = self.b.ashr(self.b.sub(bits, self.i(0x3F3504F3)), self.i(23))
-        m = self.float(self.b.sub(bits, self.b.shl(e, self.i(23))))
+        m = self.as_float(self.b.sub(bits, self.b.shl(e, self.i(23))))
         ef = self.b.sitofp(e, self.type)
         ef = self.b.fsub(ef, self.select(tiny, self.f(23.0), self.f(0.0)))
         f = self.b.fsub(m, self.f(1.0))
@@ -290,7 +290,7 @@ class FloatMath:
         odd = self.b.icmp_signed("!=", self.b.and_(q, self.i(1)), self.i(0))
         result = self.bits(self.select(odd, cosine, sine))
         sign = self.b.shl(self.b.and_(q, self.i(2)), self.i(30))
-        return self.float(self.b.xor(result, sign))
+        return self.as_float(self.b.xor(result, sign))
 
     def sin(self, x: Any) -> Any:
         result = self._sincos(x, 0)

@@ -263,7 +263,7 @@ class Nest:
         k = 0
         for own, to in enumerate(dims):
             if to == d:
-                number = form.coefs[own].int
+                number = form.coefs[own].number
                 if number is None:
                     return None
                 k += number
@@ -458,11 +458,11 @@ class Nest:
         else:
             begin = 1
             depth = self.push(b)
-            coords = [self.coords({**r, axis: Coord(c64(0), depth, axis)}) for r in rows]
-            self.innermost_many(coords)
+            firsts = [self.coords({**r, axis: Coord(c64(0), depth, axis)}) for r in rows]
+            self.innermost_many(firsts)
             for op in reduces:
-                for c in coords:
-                    accumulators.extend(self.operands(op, c))
+                for first in firsts:
+                    accumulators.extend(self.operands(op, first))
             self.pop()
 
         def make_body(
@@ -743,7 +743,7 @@ class Nest:
 
     def lower(self, poly: Poly) -> Any:
         """A polynomial as an i64 at level 0."""
-        known = poly.int
+        known = poly.number
         if known is not None:
             return c64(known)
         found = self.polys.get(poly)
@@ -771,7 +771,7 @@ class Nest:
         parts: dict[int, list[tuple[Any, Poly]]] = {}
         for own, coefficient in enumerate(form.coefs):
             c = coords[own]
-            if c is ZERO or coefficient.int == 0 or skip[own]:
+            if c is ZERO or coefficient.number == 0 or skip[own]:
                 continue
             parts.setdefault(c.level, []).append((c, coefficient))
         for term in form.terms:
@@ -782,7 +782,7 @@ class Nest:
         return parts
 
     def times(self, b: ir.IRBuilder, value: Any, coefficient: Poly) -> Any:
-        known = coefficient.int
+        known = coefficient.number
         if known == 1:
             return value
         k = self.lower(coefficient)
@@ -824,7 +824,7 @@ class Nest:
                     if item.lane:
                         stride = stride + coefficient
                     if item.offset:
-                        known = coefficient.int
+                        known = coefficient.number
                         if known is not None:
                             constant += known * item.offset
                         else:
@@ -841,7 +841,7 @@ class Nest:
         b = self.levels[depth].hoist
         if constant:
             pointer = b.gep(pointer, [c64(constant)], source_etype=element)
-        known_stride = stride.int
+        known_stride = stride.number
         vectors = parts.get(-1, [])
         if not vectors and known_stride in (0, 1):
             return pointer, None, known_stride
@@ -1116,7 +1116,7 @@ class Nest:
 
 def _bytes(element: Any) -> int:
     if isinstance(element, ir.IntType):
-        return max(1, element.width // 8)
+        return max(1, int(element.width) // 8)
     return {"half": 2, "float": 4, "double": 8}.get(str(element), 8)
 
 

@@ -252,7 +252,7 @@ class Program:
     def scalar_step(self, step: ScalarStep) -> None:
         op, b = step.op, self.b
         name = op.name
-        if name == "arith.constant" or name == "llvm.intr.assume" or name.endswith(".barrier"):
+        if name in {"arith.constant", "llvm.intr.assume"} or name.endswith(".barrier"):
             return
         if name == "tt.get_program_id":
             self.scalars[op.result] = self.program_ids[op.attrs["axis"]]

@@ -29,6 +29,7 @@ from openxpu.compiler.tile_ir import (
     CompileError,
     Function,
     Op,
+    Type,
     Value,
     number,
     walk,
@@ -463,10 +464,10 @@ class Scheduler:
         groups: dict[tuple[int, ...], NestStep] = {}
         for value, slot in targets:
             assert value.type.shape is not None
-            nest = groups.get(value.type.shape)
-            if nest is None:
-                nest = groups[value.type.shape] = NestStep(order, block, value.type.shape, first=order)
-            nest.keeps.append(Keep(value, slot))
+            shape = value.type.shape
+            if shape not in groups:
+                groups[shape] = NestStep(order, block, shape, first=order)
+            groups[shape].keeps.append(Keep(value, slot))
         ordered = self.order_carried(list(groups.values()))
         for index, nest in enumerate(ordered):
             nest.order = order + 0.001 * index
@@ -481,8 +482,6 @@ class Scheduler:
         self._indirect.clear()
         steps.extend(copies)
         steps.append(EndStep(op.order, block, op))
-
-    _indirect: set[Slot] = set()
 
     def lazily_read(self, value: Value, dims: DimMap) -> list[tuple[Value, DimMap]]:
         """The arrays that evaluating a value reads, before anything is decided about keeping."""
@@ -629,7 +628,7 @@ class Scheduler:
             if (
                 form is not None
                 and form.affine
-                and (k := form.coefs[dims.index(dim)].int) is not None
+                and (k := form.coefs[dims.index(dim)].number) is not None
                 and k == -1
             ):
                 extents.append((dim, value))
@@ -641,7 +640,7 @@ class Scheduler:
         table = tables.pop() if tables else None
         if masks:
             # Switched-off rows point at zeros, which must reach as far as the other dimension does.
-            stride = address.offset.coefs[1 - (table or 0)].int
+            stride = address.offset.coefs[1 - (table or 0)].number
             if stride is None or stride < 0 or stride * shape[1 - (table or 0)] > 1 << 16:
                 return None
         return Factor(address.base, address.offset, shape, operand.type, table, extents, masks, False)
@@ -756,7 +755,7 @@ class Scheduler:
         )
         if address.base is None or address.offset.terms:
             return cost + 16
-        return 1 if any(c.int == 1 for c in address.offset.coefs) else 4
+        return 1 if any(c.number == 1 for c in address.offset.coefs) else 4
 
     def decide(self) -> None:
         kept: dict[Value, Step] = {}
@@ -768,10 +767,10 @@ class Scheduler:
             value = max(wanted, key=lambda v: v.op.order if v.op else 0)
             self.place(value, kept)
         for _ in range(64):
-            value = self.worth_keeping(kept)
-            if value is None:
+            worth = self.worth_keeping(kept)
+            if worth is None:
                 break
-            self.place(value, kept)
+            self.place(worth, kept)
         self.homes.update(kept)
         # A kept value may have opened a hole: what it loads must still be what it was.
         while wanted := self.wanted(kept):
@@ -831,7 +830,9 @@ class Scheduler:
     def place(self, value: Value, kept: dict[Value, Step]) -> None:
         """Give a value a slot and a home: the first nest that computes all of it, or a nest of its own."""
         op = value.op
-        assert op is not None and op.block is not None and value.type.shape is not None
+        assert op is not None
+        assert op.block is not None
+        assert value.type.shape is not None
         reaching = [s for s in self.all_steps() if value in self.reach(s, kept)]
         if not reaching:
             kept[value] = self.own_nest(value, kept)
@@ -852,7 +853,8 @@ class Scheduler:
         kept[value] = self.own_nest(value, kept)
 
     def own_nest(self, value: Value, kept: dict[Value, Step]) -> NestStep:
-        assert value.op is not None and value.op.block is not None
+        assert value.op is not None
+        assert value.op.block is not None
         order = float(value.op.order)
         block = value.op.block
         needed = self.depends(value)
@@ -881,12 +883,11 @@ class Scheduler:
         for op in step.roots:
             if op.name in ("tt.store", "tt.atomic_rmw", "tt.atomic_cas"):
                 count(self.analysis.address(op.operands[0]), here, 1.5)
-        for keep in step.keeps:
-            scores[last_big(shape)] += 2.0
+        scores[last_big(shape)] += 2.0 * len(step.keeps)
         if reached is None:
             reached = self.reach(step, self.homes)
         for value, where in reached.items():
-            op = value.op
+            producer = value.op
             for dims in where:
                 if is_stored(value) or value in self.slots:
                     big = last_big(value.type.shape or ())
@@ -894,8 +895,8 @@ class Scheduler:
                         to = dims[big]
                         if to is not None and to >= 0:
                             scores[to] += 3.0
-                elif op is not None and op.name == "tt.load":
-                    count(self.analysis.address(op.operands[0]), dims, 1.0)
+                elif producer is not None and producer.name == "tt.load":
+                    count(self.analysis.address(producer.operands[0]), dims, 1.0)
         best = last_big(shape)
         for d in reversed(range(len(shape))):
             if shape[d] > 1:
@@ -947,14 +948,13 @@ def form_coefficient(form: Form, dims: DimMap, d: int) -> int | None:
     total = 0
     for own, to in enumerate(dims):
         if to == d:
-            number_ = form.coefs[own].int
-            if number_ is None:
+            coefficient = form.coefs[own].number
+            if coefficient is None:
                 return None
-            total += number_
+            total += coefficient
     for term in form.terms:
-        for own in term.dims:
-            if own is not None and dims[own] == d:
-                return None
+        if any(own is not None and dims[own] == d for own in term.dims):
+            return None
     return total
 
 

@@ -6,6 +6,7 @@ from openxpu.compiler.tile_ir import (
     Block,
     Function,
     Op,
+    Region,
     Type,
     Value,
     make_op,
@@ -79,7 +80,7 @@ def scalar_inductions(function: Function) -> None:
 
 
 def _container(function: Function, op: Op) -> Block:
-    def search(region) -> Block | None:  # type: ignore[no-untyped-def]
+    def search(region: Region) -> Block | None:
         for block in region.blocks:
             for other in block.ops:
                 if other is op:

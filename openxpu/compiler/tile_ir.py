@@ -319,7 +319,12 @@ def _check_types(op: Op, check: Any) -> None:
         check(op, not operands[0].type.is_tile, "splat takes a scalar.")
     elif name == "tt.broadcast":
         source, target = operands[0].type.shape, results[0].type.shape
-        good = len(source) == len(target) and all(s in (1, t) for s, t in zip(source, target, strict=True))
+        good = (
+            source is not None
+            and target is not None
+            and len(source) == len(target)
+            and all(s in (1, t) for s, t in zip(source, target, strict=True))
+        )
         check(op, good, f"a tile of shape {source} does not broadcast to {target}.")
     elif name in ("tt.reshape", "tt.trans"):
         check(
@@ -338,7 +343,7 @@ def _check_types(op: Op, check: Any) -> None:
             )
     elif name == "tt.dot":
         a, b, c = (o.type.shape for o in operands[:3])
-        good = a[-1] == b[-2] and c[-2] == a[-2] and c[-1] == b[-1]
+        good = bool(a and b and c and a[-1] == b[-2] and c[-2] == a[-2] and c[-1] == b[-1])
         check(op, good, f"shapes {a} x {b} do not give {c}.")
     elif name == "scf.for":
         check(

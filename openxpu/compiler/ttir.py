@@ -140,10 +140,7 @@ class _Parser:
         self.scopes[-1][name] = value
 
     def lookup(self, name: str) -> Value:
-        if "#" not in name:
-            candidates = (name, name + "#0")
-        else:
-            candidates = (name,)
+        candidates = (name,) if "#" in name else (name, name + "#0")
         for scope in reversed(self.scopes):
             for candidate in candidates:
                 if candidate in scope:
@@ -429,11 +426,12 @@ class _Parser:
             pairs = re.findall(r"(%[\w]+) = (%[\w.\-]+(?:#\d+)?)", inside)
             after = tail[tail.index("->") + 2 :].strip()
             depth, end = 0, 0
-            for end, c in enumerate(after):
+            for c in after:
+                end += 1
                 depth += {"(": 1, ")": -1}.get(c, 0)
                 if depth == 0:
                     break
-            types = split_types(after[: end + 1])
+            types = split_types(after[:end])
             for (name, initial), type in zip(pairs, types, strict=True):
                 op.operands.append(self.lookup(initial))
                 args.append((name, type))

@@ -48,7 +48,7 @@ def dot(program: Program, op: Op) -> None:
     direct = program.schedule.direct
 
     def one(builder: ir.IRBuilder, index: Any) -> None:
-        factors = []
+        factors: list[Any] = []
         for position, value, columns, rows in ((0, a, k, m), (1, b, n, k)):
             if (op, position) in direct:
                 factors.append(_direct(program, builder, direct[op, position]))
@@ -64,7 +64,9 @@ def dot(program: Program, op: Op) -> None:
             target = builder.gep(target, [offset], source_etype=I8)
         accumulator = DotAccumulator(result.type.dtype, target)
         try:
-            emit_dot(builder, program.target, m, n, k, *factors, accumulator, program.scratch_block)
+            emit_dot(
+                builder, program.target, m, n, k, factors[0], factors[1], accumulator, program.scratch_block
+            )
         except ValueError as error:
             raise CompileError(f"Kernel {program.function.name}: {error}") from error
 
@@ -106,7 +108,9 @@ def _direct(program: Program, b: ir.IRBuilder, factor: Factor) -> Any:
         rows = factor.shape[dim]
         table = program.scratch_block(rows * 8)
         zero_bytes = (
-            (factor.form.coefs[1 - dim].int or 0) * factor.shape[1 - dim] * size + 64 if factor.masks else 0
+            (factor.form.coefs[1 - dim].number or 0) * factor.shape[1 - dim] * size + 64
+            if factor.masks
+            else 0
         )
         nest.width = min(rows, program.target.vector_bytes // 8) if rows > 1 else 0
         nest.open(nest.levels[0])

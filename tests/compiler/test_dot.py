@@ -254,7 +254,8 @@ RAGGED = [
 
 
 # Each form of A and of B in some pair, straight and transposed together.
-PAIRS = list(zip(FORMS, FORMS, strict=True)) + [
+PAIRS = [
+    *list(zip(FORMS, FORMS, strict=True)),
     ("row", "col"),
     ("col", "row"),
     ("row", "coltable"),

@@ -61,7 +61,7 @@ def test_in_place():
     np.testing.assert_array_equal(x, expected)
 
 
-@pytest.mark.parametrize("m,n", [(5, 7), (32, 64), (33, 130), (1, 1)])
+@pytest.mark.parametrize(("m", "n"), [(5, 7), (32, 64), (33, 130), (1, 1)])
 def test_broadcast(m, n):
     x, y = RNG.standard_normal((m, n)).astype("f4"), RNG.standard_normal(n).astype("f4")
     out = guarded(np.zeros((m, n), "f4"))
@@ -129,7 +129,7 @@ CASTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("source,target", CASTS)
+@pytest.mark.parametrize(("source", "target"), CASTS)
 def test_casts(source, target):
     n = 300
     x = RNG.standard_normal(n) * 50

@@ -7,7 +7,7 @@ from harness import guarded, launch
 RNG = np.random.default_rng(2)
 
 
-@pytest.mark.parametrize("m,n,k", [(64, 64, 64), (50, 70, 33), (130, 20, 100)])
+@pytest.mark.parametrize(("m", "n", "k"), [(64, 64, 64), (50, 70, 33), (130, 20, 100)])
 def test_matmul(m, n, k):
     a, b = RNG.standard_normal((m, k)).astype("f4"), RNG.standard_normal((k, n)).astype("f4")
     c = guarded(np.zeros((m, n), "f4"))
@@ -64,7 +64,7 @@ def test_attention(n):
     np.testing.assert_allclose(out, p / p.sum(1, keepdims=True) @ v, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("m,n", [(64, 64), (100, 37), (1, 5)])
+@pytest.mark.parametrize(("m", "n"), [(64, 64), (100, 37), (1, 5)])
 @pytest.mark.parametrize("dtype", ["f4", "f2", "i1"])
 def test_transpose(m, n, dtype):
     x = (RNG.standard_normal((m, n)) * 20).astype(dtype)

@@ -47,7 +47,7 @@ def test_layer_norm(n, dtype):
 @pytest.mark.parametrize("kind", ["sum", "max", "min", "argmax"])
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize(
-    "m,n,bm,bn", [(5, 37, 8, 64), (64, 64, 64, 64), (16, 3, 16, 4), (1, 9, 1, 16), (40, 1, 64, 1)]
+    ("m", "n", "bm", "bn"), [(5, 37, 8, 64), (64, 64, 64, 64), (16, 3, 16, 4), (1, 9, 1, 16), (40, 1, 64, 1)]
 )
 def test_reduce_2d(kind, axis, m, n, bm, bn):
     x = RNG.standard_normal((m, n)).astype("f4")
@@ -74,7 +74,7 @@ def test_total():
     np.testing.assert_allclose(out, [x.sum(), x.max()], rtol=1e-4)
 
 
-@pytest.mark.parametrize("m,n", [(100, 70), (64, 64), (3, 200), (1, 1)])
+@pytest.mark.parametrize(("m", "n"), [(100, 70), (64, 64), (3, 200), (1, 1)])
 def test_column_sums(m, n):
     x = RNG.standard_normal((m, n)).astype("f4")
     out = guarded(np.zeros(n, "f4"))
@@ -90,7 +90,7 @@ def test_row_loop(n):
     np.testing.assert_allclose(out, np.log(np.exp(x.astype("f8")).sum(1)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("n,flag", [(0, 1), (7, 1), (10, 3), (5, -1)])
+@pytest.mark.parametrize(("n", "flag"), [(0, 1), (7, 1), (10, 3), (5, -1)])
 def test_control(n, flag):
     x = RNG.standard_normal(16).astype("f4")
     out = np.full(16, 5, "f4")
