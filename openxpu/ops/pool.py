@@ -16,7 +16,10 @@ from openxpu.ops.run import run
 if TYPE_CHECKING:
     from openxpu.runtime import Array
 
-_TAPS = 196  # the kernels unroll the taps of a window
+_UNROLLED = (
+    49  # windows of up to so many taps have their own kernel, which is faster and takes longer to compile
+)
+_Edges = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,15 @@ class Pooling:
     window: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]
-    table: tuple[np.ndarray, np.ndarray] | None
+    table: tuple[_Edges, _Edges] | None  # starts and ends of windows that are not all alike
 
 
-def _edges(extent: int, parts: int) -> np.ndarray:
-    """Starts and ends of adaptive windows, [2, parts]."""
-    o = np.arange(parts)
-    return np.stack([o * extent // parts, -(-(o + 1) * extent // parts)]).astype(np.int32)
+def _edges(extent: int, parts: int) -> _Edges:
+    """Starts and ends of adaptive windows."""
+    return (
+        tuple(o * extent // parts for o in range(parts)),
+        tuple(-(-(o + 1) * extent // parts) for o in range(parts)),
+    )
 
 
 def resolve(
@@ -56,8 +61,8 @@ def resolve(
             step = (extents[0] // out_extents[0], extents[1] // out_extents[1])
             return Pooling(kind, step, step, (0, 0), None)
         tables = _edges(extents[0], out_extents[0]), _edges(extents[1], out_extents[1])
-        longest = [int((t[1] - t[0]).max()) for t in tables]
-        return Pooling(kind, (longest[0], longest[1]), (1, 1), (0, 0), tables)
+        height, width = (max(end - start for start, end in zip(*edges, strict=True)) for edges in tables)
+        return Pooling(kind, (height, width), (1, 1), (0, 0), tables)
     height, width = (*window, *window)[:2]
     down, right = (*stride, *stride)[:2]
     if algorithm == "SAME":
@@ -80,13 +85,12 @@ def resolve(
 def _arguments(
     b: PlanBuilder, pooling: Pooling
 ) -> tuple[tuple[Tensor | None, Tensor | None], dict[str, object]]:
-    height, width = pooling.window
-    if height * width > _TAPS:
-        raise Unsupported(f"a pooling window has at most {_TAPS} taps, found {height} x {width}.")
-    tables: tuple[Tensor | None, Tensor | None] = (None, None)
-    if pooling.table is not None:
-        tables = b.constant(pooling.table[0]), b.constant(pooling.table[1])
-    return tables, {"KIND": pooling.kind, "TABLE": int(pooling.table is not None)}
+    """The tables of window edges, and the constexprs that say how to use them."""
+    if pooling.table is None:
+        return (None, None), {"KIND": pooling.kind, "TABLE": 0}
+    repeated = any(len(set(starts)) < len(starts) for starts, _ in pooling.table)
+    rows, columns = (b.constant(np.array(edges, np.int32)) for edges in pooling.table)
+    return (rows, columns), {"KIND": pooling.kind, "TABLE": 2 if repeated else 1}
 
 
 def _whole(pooling: Pooling, extents: tuple[int, int], out_extents: tuple[int, int]) -> bool:
@@ -132,8 +136,9 @@ def plan_pool2d(
         return
     (table_h, table_w), flags = _arguments(b, pooling)
     acc = accumulation_dtype(x.dtype)
-    flags["KH"], flags["KW"], flags["ACC"] = (*pooling.window, dtype_constexpr(acc))
-    numbers = (*extents, *out_extents, *pooling.stride, *pooling.padding)
+    unrolled = pooling.window if math.prod(pooling.window) <= _UNROLLED else (0, 0)
+    last_flags = {"KH": unrolled[0], "KW": unrolled[1], "ACC": dtype_constexpr(acc)}
+    numbers = (*extents, *out_extents, *pooling.stride, *pooling.padding, *pooling.window)
     cost = x.nbytes + out.nbytes * math.prod(pooling.window)
     if channels_last:
         if index is not None:
@@ -142,38 +147,17 @@ def plan_pool2d(
         rows = min(max(1024 // block, 1), power_of_two(out_extents[1]))
         grid = (-(-channels // block), -(-out_extents[1] // rows), images * out_extents[0])
         b.launch(
-            "pool.pool_pixels",
-            grid,
-            x,
-            out,
-            table_h,
-            table_w,
-            channels,
-            *numbers,
-            cost=cost,
-            **flags,
-            ROWS=rows,
-            BLOCK=block,
-        )
+            "pool.pool_pixels", grid, x, out, table_h, table_w, channels, *numbers,
+            cost=cost, **flags, **last_flags, ROWS=rows, BLOCK=block,
+        )  # fmt: skip
         return
     block = min(256, max(power_of_two(out_extents[1]), 16))
     rows = min(max(1024 // block, 1), power_of_two(out_extents[0]))
     grid = (-(-out_extents[1] // block), -(-out_extents[0] // rows), images * channels)
-    flags = {"KIND": flags.pop("KIND"), "TABLE": flags.pop("TABLE"), "INDEX": int(index is not None), **flags}
     b.launch(
-        "pool.pool_planes",
-        grid,
-        x,
-        out,
-        index,
-        table_h,
-        table_w,
-        *numbers,
-        cost=cost,
-        **flags,
-        ROWS=rows,
-        BLOCK=block,
-    )
+        "pool.pool_planes", grid, x, out, index, table_h, table_w, *numbers,
+        cost=cost, **flags, INDEX=int(index is not None), **last_flags, ROWS=rows, BLOCK=block,
+    )  # fmt: skip
 
 
 def plan_pool2d_grad(
@@ -196,11 +180,10 @@ def plan_pool2d_grad(
         plan_mean_grad(b, dout, dx, (1, 2) if channels_last else (2, 3))
         return
     (table_h, table_w), flags = _arguments(b, pooling)
-    acc = accumulation_dtype(dx.dtype)
+    acc = dtype_constexpr(accumulation_dtype(dx.dtype))
     total = dx if dx.dtype in ("f32", "f64") else b.scratch(dx.shape, "f32")
     b.zero(total)
-    flags["KH"], flags["KW"], flags["ACC"] = (*pooling.window, dtype_constexpr(acc))
-    numbers = (*extents, *out_extents, *pooling.stride, *pooling.padding)
+    numbers = (*extents, *out_extents, *pooling.stride, *pooling.padding, *pooling.window)
     cost = (total.nbytes + 2 * dout.nbytes) * max(math.prod(pooling.window) // 2, 1)
     if channels_last:
         if index is not None:
@@ -209,33 +192,15 @@ def plan_pool2d_grad(
         rows = min(max(1024 // block, 1), power_of_two(out_extents[1]))
         grid = (-(-channels // block), images)
         b.launch(
-            "pool.pool_grad_pixels",
-            grid,
-            x,
-            out,
-            dout,
-            total,
-            table_h,
-            table_w,
-            channels,
-            *numbers,
-            cost=cost,
-            **flags,
-            ROWS=rows,
-            BLOCK=block,
-        )
+            "pool.pool_grad_pixels", grid, x, out, dout, total, table_h, table_w, channels, *numbers,
+            cost=cost, **flags, ACC=acc, ROWS=rows, BLOCK=block,
+        )  # fmt: skip
     else:
         block = min(256, max(power_of_two(out_extents[1]), 16))
         rows = min(max(1024 // block, 1), power_of_two(out_extents[0]))
-        flags = {
-            "KIND": flags.pop("KIND"),
-            "TABLE": flags.pop("TABLE"),
-            "INDEX": int(index is not None),
-            **flags,
-        }
         b.launch(
             "pool.pool_grad_planes", images * channels, x, out, index, dout, total, table_h, table_w, *numbers,
-            cost=cost, **flags, ROWS=rows, BLOCK=block,
+            cost=cost, **flags, INDEX=int(index is not None), ACC=acc, ROWS=rows, BLOCK=block,
         )  # fmt: skip
     if total is not dx:
         size = min(4096, power_of_two(dx.numel))

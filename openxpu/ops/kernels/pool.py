@@ -1,14 +1,18 @@
 # Pooling over windows, channels first (planes) and channels last (pixels), forward and backward.
-"""A window of output (oh, ow) starts at oh * sh - ph, ow * sw - pw and has KH x KW taps; with TABLE (adaptive pooling
-with unequal windows) starts and ends come from tables [2, OH] and [2, OW], and KH x KW is the largest window. KIND is
-"max", "avg" (divided by the taps inside the image), or "avg_padded" (by the taps inside the padded image)."""
+"""A window of output (oh, ow) starts at oh * sh - ph, ow * sw - pw and has kh x kw taps. With TABLE (adaptive pooling
+with unequal windows) starts and ends come from tables [2, OH] and [2, OW], and kh x kw is the largest window; TABLE is 2
+when windows start at the same place. KIND is "max", "avg" (divided by the taps inside the image), or "avg_padded" (by
+the taps inside the padded image). NaN wins a "max".
+
+Forward, KH x KW are kh x kw in windows small enough to be unrolled, else 0. Backward is never unrolled: every tap
+writes to memory that the next one reads, so there is nothing to gain."""
 
 import triton
 import triton.language as tl
 
 
 @triton.jit
-def window(o, table, extent, out_extent, stride, pad, inside, TABLE: tl.constexpr, K: tl.constexpr):
+def window(o, table, extent, out_extent, stride, pad, k, inside, TABLE: tl.constexpr):
     """Start, end and length for the divisor of the windows `o` in one dimension."""
     if TABLE:
         start = tl.load(table + o, mask=inside, other=0)
@@ -16,14 +20,36 @@ def window(o, table, extent, out_extent, stride, pad, inside, TABLE: tl.constexp
         padded = end - start
     else:
         start = o * stride - pad
-        end = tl.minimum(start + K, extent)
-        padded = tl.minimum(start + K, extent + pad) - start
+        end = tl.minimum(start + k, extent)
+        padded = tl.minimum(start + k, extent + pad) - start
     return start, end, padded
 
 
 @triton.jit
+def larger(acc, v):
+    """Where v takes the place of acc."""
+    return (v > acc) | (v != v)
+
+
+@triton.jit
+def plane_tap(x, acc, where, h, w, h1, w1, rows, columns, width, KIND: tl.constexpr, INDEX: tl.constexpr):
+    """One tap of the windows of a tile: rows h, columns w."""
+    mask = (rows & (h >= 0) & (h < h1))[:, None] & (columns & (w >= 0) & (w < w1))[None, :]
+    at = (h * width)[:, None] + w[None, :]
+    if KIND == "max":
+        v = tl.load(x + at, mask=mask, other=float("-inf")).to(acc.dtype)
+        better = larger(acc, v)
+        if INDEX:
+            where = tl.where(mask & (better | (where < 0)), at, where)
+        acc = tl.where(better, v, acc)
+    else:
+        acc += tl.load(x + at, mask=mask, other=0).to(acc.dtype)
+    return acc, where
+
+
+@triton.jit
 def pool_planes(
-    x, out, index, table_h, table_w, height, width, out_height, out_width, sh, sw, ph, pw,
+    x, out, index, table_h, table_w, height, width, out_height, out_width, sh, sw, ph, pw, kh, kw,
     KIND: tl.constexpr, TABLE: tl.constexpr, INDEX: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr,
     ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -35,30 +61,25 @@ def pool_planes(
     ow = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     rows = oh < out_height
     columns = ow < out_width
-    h0, h1, hn = window(oh, table_h, height, out_height, sh, ph, rows, TABLE, KH)
-    w0, w1, wn = window(ow, table_w, width, out_width, sw, pw, columns, TABLE, KW)
+    h0, h1, hn = window(oh, table_h, height, out_height, sh, ph, kh, rows, TABLE)
+    w0, w1, wn = window(ow, table_w, width, out_width, sw, pw, kw, columns, TABLE)
     if KIND == "max":
         acc = tl.full((ROWS, BLOCK), float("-inf"), ACC)
     else:
         acc = tl.zeros((ROWS, BLOCK), ACC)
-    where = tl.zeros((ROWS, BLOCK), tl.int32)
-    for kh in tl.static_range(KH):
-        h = h0 + kh
-        row = rows & (h >= 0) & (h < h1)
-        for kw in tl.static_range(KW):
-            w = w0 + kw
-            mask = row[:, None] & (columns & (w >= 0) & (w < w1))[None, :]
-            at = (h * width)[:, None] + w[None, :]
-            if KIND == "max":
-                v = tl.load(x + at, mask=mask, other=float("-inf")).to(ACC)
-                if INDEX:
-                    if kh + kw == 0:
-                        where = tl.where(mask, at, where)
-                    else:
-                        where = tl.where(mask & (v > acc), at, where)
-                acc = tl.maximum(acc, v)
-            else:
-                acc += tl.load(x + at, mask=mask, other=0).to(ACC)
+    where = tl.full((ROWS, BLOCK), -1, tl.int32)
+    if KH > 0:
+        for i in tl.static_range(KH):
+            for j in tl.static_range(KW):
+                acc, where = plane_tap(
+                    x, acc, where, h0 + i, w0 + j, h1, w1, rows, columns, width, KIND, INDEX
+                )
+    else:
+        for i in range(0, kh):
+            for j in range(0, kw):
+                acc, where = plane_tap(
+                    x, acc, where, h0 + i, w0 + j, h1, w1, rows, columns, width, KIND, INDEX
+                )
     if KIND == "avg":
         taps = (h1 - tl.maximum(h0, 0))[:, None] * (w1 - tl.maximum(w0, 0))[None, :]
         acc = acc / taps.to(ACC)
@@ -73,12 +94,12 @@ def pool_planes(
 
 @triton.jit
 def pool_grad_planes(
-    x, out, index, dout, dx, table_h, table_w, height, width, out_height, out_width, sh, sw, ph, pw,
-    KIND: tl.constexpr, TABLE: tl.constexpr, INDEX: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr,
+    x, out, index, dout, dx, table_h, table_w, height, width, out_height, out_width, sh, sw, ph, pw, kh, kw,
+    KIND: tl.constexpr, TABLE: tl.constexpr, INDEX: tl.constexpr,
     ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """dx was zeroed. One plane a program: for one tap the windows of a tile touch different pixels, so each tap adds
-    its share tile by tile. "max" without INDEX gives to the first maximum of a window."""
+    """dx (in ACC) was zeroed. One plane a program: for one tap the windows of a tile touch different pixels (but for
+    TABLE 2), so each tap adds its share tile by tile. "max" without INDEX gives to the first maximum of a window."""
     plane = tl.program_id(0).to(tl.int64)
     dx += plane * height * width
     if KIND == "max" and not INDEX:
@@ -87,11 +108,11 @@ def pool_grad_planes(
     for first_row in range(0, out_height, ROWS):
         oh = first_row + tl.arange(0, ROWS)
         rows = oh < out_height
-        h0, h1, hn = window(oh, table_h, height, out_height, sh, ph, rows, TABLE, KH)
+        h0, h1, hn = window(oh, table_h, height, out_height, sh, ph, kh, rows, TABLE)
         for first_column in range(0, out_width, BLOCK):
             ow = first_column + tl.arange(0, BLOCK)
             columns = ow < out_width
-            w0, w1, wn = window(ow, table_w, width, out_width, sw, pw, columns, TABLE, KW)
+            w0, w1, wn = window(ow, table_w, width, out_width, sw, pw, kw, columns, TABLE)
             inside = rows[:, None] & columns[None, :]
             cell = cells + (oh * out_width)[:, None] + ow[None, :]
             g = tl.load(dout + cell, mask=inside, other=0).to(ACC)
@@ -105,11 +126,11 @@ def pool_grad_planes(
             else:
                 top = tl.load(out + cell, mask=inside, other=0)
                 open_ = inside
-            for kh in tl.static_range(KH):
-                h = h0 + kh
+            for i in range(0, kh):
+                h = h0 + i
                 row = rows & (h >= 0) & (h < h1)
-                for kw in tl.static_range(KW):
-                    w = w0 + kw
+                for j in range(0, kw):
+                    w = w0 + j
                     mask = row[:, None] & (columns & (w >= 0) & (w < w1))[None, :]
                     at = (h * width)[:, None] + w[None, :]
                     if KIND == "max":
@@ -119,13 +140,27 @@ def pool_grad_planes(
                             mask = mask & open_
                             mask = mask & (tl.load(x + at, mask=mask, other=0) == top)
                             open_ = open_ & ~mask
-                    old = tl.load(dx + at, mask=mask, other=0)
-                    tl.store(dx + at, (old.to(ACC) + g).to(dx.dtype.element_ty), mask=mask)
+                    if TABLE == 2:
+                        tl.atomic_add(dx + at, g, mask=mask)
+                    else:
+                        tl.store(dx + at, tl.load(dx + at, mask=mask, other=0) + g, mask=mask)
+
+
+@triton.jit
+def pixel_tap(x, acc, h, w, last, columns, lanes, c, width, channels, KIND: tl.constexpr):
+    mask = (columns & (w >= 0) & (w < last))[:, None] & lanes[None, :]
+    at = ((h * width + w) * channels)[:, None] + c[None, :]
+    if KIND == "max":
+        v = tl.load(x + at, mask=mask, other=float("-inf")).to(acc.dtype)
+        acc = tl.where(larger(acc, v), v, acc)
+    else:
+        acc += tl.load(x + at, mask=mask, other=0).to(acc.dtype)
+    return acc
 
 
 @triton.jit
 def pool_pixels(
-    x, out, table_h, table_w, channels, height, width, out_height, out_width, sh, sw, ph, pw,
+    x, out, table_h, table_w, channels, height, width, out_height, out_width, sh, sw, ph, pw, kh, kw,
     KIND: tl.constexpr, TABLE: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr,
     ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -138,23 +173,22 @@ def pool_pixels(
     c = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     columns = ow < out_width
     lanes = c < channels
-    h0, h1, hn = window(oh, table_h, height, out_height, sh, ph, oh >= 0, TABLE, KH)
-    w0, w1, wn = window(ow, table_w, width, out_width, sw, pw, columns, TABLE, KW)
+    h0, h1, hn = window(oh, table_h, height, out_height, sh, ph, kh, oh >= 0, TABLE)
+    w0, w1, wn = window(ow, table_w, width, out_width, sw, pw, kw, columns, TABLE)
     if KIND == "max":
         acc = tl.full((ROWS, BLOCK), float("-inf"), ACC)
     else:
         acc = tl.zeros((ROWS, BLOCK), ACC)
-    for kh in tl.static_range(KH):
-        h = h0 + kh
-        last = tl.where((h >= 0) & (h < h1), w1, 0)
-        for kw in tl.static_range(KW):
-            w = w0 + kw
-            mask = (columns & (w >= 0) & (w < last))[:, None] & lanes[None, :]
-            at = ((h * width + w) * channels)[:, None] + c[None, :]
-            if KIND == "max":
-                acc = tl.maximum(acc, tl.load(x + at, mask=mask, other=float("-inf")).to(ACC))
-            else:
-                acc += tl.load(x + at, mask=mask, other=0).to(ACC)
+    if KH > 0:
+        for i in tl.static_range(KH):
+            last = tl.where((h0 + i >= 0) & (h0 + i < h1), w1, 0)
+            for j in tl.static_range(KW):
+                acc = pixel_tap(x, acc, h0 + i, w0 + j, last, columns, lanes, c, width, channels, KIND)
+    else:
+        for i in range(0, kh):
+            last = tl.where((h0 + i >= 0) & (h0 + i < h1), w1, 0)
+            for j in range(0, kw):
+                acc = pixel_tap(x, acc, h0 + i, w0 + j, last, columns, lanes, c, width, channels, KIND)
     if KIND == "avg":
         taps = (h1 - tl.maximum(h0, 0)) * (w1 - tl.maximum(w0, 0))
         acc = acc / taps.to(ACC)[:, None]
@@ -166,11 +200,11 @@ def pool_pixels(
 
 @triton.jit
 def pool_grad_pixels(
-    x, out, dout, dx, table_h, table_w, channels, height, width, out_height, out_width, sh, sw, ph, pw,
-    KIND: tl.constexpr, TABLE: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr,
+    x, out, dout, dx, table_h, table_w, channels, height, width, out_height, out_width, sh, sw, ph, pw, kh, kw,
+    KIND: tl.constexpr, TABLE: tl.constexpr,
     ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """dx was zeroed. One block of channels of one image a program."""
+    """dx (in ACC) was zeroed. One block of channels of one image a program."""
     image = tl.program_id(1).to(tl.int64)
     c = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     lanes = c < channels
@@ -178,11 +212,11 @@ def pool_grad_pixels(
     dx += image * height * width * channels
     cells = image * out_height * out_width * channels
     for oh in range(0, out_height):
-        h0, h1, hn = window(oh, table_h, height, out_height, sh, ph, oh >= 0, TABLE, KH)
+        h0, h1, hn = window(oh, table_h, height, out_height, sh, ph, kh, oh >= 0, TABLE)
         for first_column in range(0, out_width, ROWS):
             ow = first_column + tl.arange(0, ROWS)
             columns = ow < out_width
-            w0, w1, wn = window(ow, table_w, width, out_width, sw, pw, columns, TABLE, KW)
+            w0, w1, wn = window(ow, table_w, width, out_width, sw, pw, kw, columns, TABLE)
             inside = columns[:, None] & lanes[None, :]
             cell = cells + ((oh * out_width + ow) * channels)[:, None] + c[None, :]
             g = tl.load(dout + cell, mask=inside, other=0).to(ACC)
@@ -193,16 +227,18 @@ def pool_grad_pixels(
             else:
                 top = tl.load(out + cell, mask=inside, other=0)
                 open_ = inside
-            for kh in tl.static_range(KH):
-                h = h0 + kh
+            for i in range(0, kh):
+                h = h0 + i
                 last = tl.where((h >= 0) & (h < h1), w1, 0)
-                for kw in tl.static_range(KW):
-                    w = w0 + kw
+                for j in range(0, kw):
+                    w = w0 + j
                     mask = (columns & (w >= 0) & (w < last))[:, None] & lanes[None, :]
                     at = ((h * width + w) * channels)[:, None] + c[None, :]
                     if KIND == "max":
                         mask = mask & open_
                         mask = mask & (tl.load(x + at, mask=mask, other=0) == top)
                         open_ = open_ & ~mask
-                    old = tl.load(dx + at, mask=mask, other=0)
-                    tl.store(dx + at, (old.to(ACC) + g).to(dx.dtype.element_ty), mask=mask)
+                    if TABLE == 2:
+                        tl.atomic_add(dx + at, g, mask=mask)
+                    else:
+                        tl.store(dx + at, tl.load(dx + at, mask=mask, other=0) + g, mask=mask)
