@@ -1,5 +1,5 @@
 # Commands for users (demo, test) and for development (build, runtime, lint).
-PYTHON ?= $(firstword $(wildcard $(CURDIR)/.venv/bin/python $(CURDIR)/../venv/bin/python) python3)
+PYTHON ?= $(firstword $(wildcard $(CURDIR)/.venv/bin/python) python3)
 BASE_PYTHON ?= python3
 TOOLS := $(dir $(shell command -v $(PYTHON)))
 CMAKE ?= $(firstword $(wildcard $(TOOLS)cmake) cmake)
