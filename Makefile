@@ -24,9 +24,13 @@ $(VENV)/bin/python:
 		{ echo "OpenXPU is compiled at installation and found no C++ compiler; install g++ (on Debian: apt install g++)."; exit 1; }
 	$(BASE_PYTHON) -m venv $(VENV)
 
-# One rule per set of extras: the second finds everything but the extras installed.
-$(VENV)/installed-%: $(VENV)/bin/python $(SOURCES)
-	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(VENV)/bin/python -m pip install --disable-pip-version-check ".[$*]"
+# Built and installed once; the extras of what is installed come without building again.
+$(VENV)/installed: $(VENV)/bin/python $(SOURCES)
+	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(VENV)/bin/python -m pip install --disable-pip-version-check .
+	@touch $@
+
+$(VENV)/installed-%: $(VENV)/installed
+	$(VENV)/bin/python -m pip install --disable-pip-version-check "openxpu[$*]"
 	@touch $@
 
 build:  ## native libraries, in place, for development
