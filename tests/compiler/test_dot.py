@@ -6,6 +6,7 @@ import ctypes
 import mmap
 from dataclasses import dataclass, field
 
+import amx
 import llvmlite.binding as llvm
 import ml_dtypes
 import numpy as np
@@ -38,6 +39,7 @@ class Machine:
     features: frozenset[str]
     vector_bytes: int
     registers: int
+    emulates_amx: bool = False
 
 
 AVX512 = Machine(frozenset(f for f in HOST if not f.startswith("amx")), 64, 32)
@@ -55,6 +57,9 @@ if "avx512f" in HOST:
 AMX = Machine(frozenset(HOST), 64, 32)
 if {"amx-tile", "amx-bf16", "amx-int8"} <= target.host().features & HOST:
     TARGETS += [pytest.param(AMX, id="amx")]
+elif "avx512f" in HOST:
+    AMX = Machine(AVX512.features | {"amx-tile", "amx-bf16", "amx-int8"}, 64, 32, emulates_amx=True)
+    TARGETS += [pytest.param(AMX, id="amx-emulated")]
 
 
 def guarded(nbytes: int) -> int:
@@ -164,9 +169,9 @@ def compile_dot(
     acc_type = {"f64": "f64", "i8": "i32"}.get(dtype, "f32")
     emit_dot(b, machine, m, n, k, a, bb, DotAccumulator(acc_type, pacc), scratch)
     b.ret_void()
-    parsed = llvm.parse_assembly(str(module))
+    parsed = llvm.parse_assembly(amx.emulated(str(module)) if machine.emulates_amx else str(module))
     parsed.verify()
-    features = ",".join("+" + f for f in sorted(machine.features))
+    features = ",".join("+" + f for f in sorted(machine.features & HOST))
     tm = llvm.Target.from_default_triple().create_target_machine(cpu="x86-64", features=features, opt=3)
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     llvm.create_pass_builder(tm, options).getModulePassManager().run(
@@ -178,6 +183,9 @@ def compile_dot(
     call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 11)(address)
     call.engine = engine  # type: ignore[attr-defined]
     call.machine = tm  # type: ignore[attr-defined]
+    call.tiles = (
+        machine.emulates_amx and dtype in ("bf16", "i8") and all(x % 16 == 0 for x in (m, n)) and k % 64 == 0
+    )  # type: ignore[attr-defined]
     call.scratch_bytes = used  # type: ignore[attr-defined]
     return call
 
@@ -220,7 +228,12 @@ def check(
     ctypes.memset(scratch, 0xFF, call.scratch_bytes)  # NaN, so that unwritten scratch shows
     address_a = pa.tables(m if forms[0].startswith("row") else k) if "table" in forms[0] else pa.address
     address_b = pb.tables(k if forms[1].startswith("row") else n) if "table" in forms[1] else pb.address
+    products = amx.TILES.products
     call(address_a, address_b, memory, scratch, *pa.strides, *pb.strides, vm, vn, vk)
+    if call.tiles and 0 not in valid:
+        assert amx.TILES.products > products, "no tile was multiplied: the emitter took another path"
+        assert not amx.TILES.configured, "the tiles were not released"
+    assert not amx.TILES.problems
     wide = np.int64 if dtype == "i8" else np.float64
     expected = before.astype(wide)
     expected[:vm, :vn] += a.astype(wide) @ b.astype(wide)
