@@ -15,6 +15,7 @@ DIFFERENTIABLE: dict[str, tuple[tuple[int, ...], Operator]] = {
     "add_bias": ((4, 5, 6), lambda p, x: x + p.linspace(0, 1, 6)),
     "multiply_channels": ((2, 3, 4, 4), lambda p, x: x * x.mean([0, 2, 3], keepdim=True)),
     "divide": ((4, 5), lambda p, x: x / (x.abs() + 1.0).sum(0)),
+    "divide_scalar": ((4, 5), lambda p, x: (x / 3.0) * (x.astype("float64") / 7.0).astype("float32")),
     "subtract_scalar": ((4, 5), lambda p, x: 1.0 - x * 2.0 - 3.0),
     "maximum": ((4, 5), lambda p, x: p.maximum(x, p.zeros([5]) + 0.1)),
     "pow": ((4, 5), lambda p, x: x**2 + (x.abs() + 0.1) ** 0.5 + p.pow(x.abs() + 1.0, 1.7)),
