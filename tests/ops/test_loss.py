@@ -87,6 +87,23 @@ def test_elementwise_loss(kind: str) -> None:
     close(execute(backward, [saved, label, dout], [full])[0], reference.gradient(dout))
 
 
+@pytest.mark.parametrize("log_target", [False, True])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum", "batchmean"])
+def test_kldiv(reduction: str, log_target: bool) -> None:
+    rng = np.random.default_rng(0)
+    x, label = draw(1, 7, 5), rng.random((7, 5)).astype(np.float32) * 0.9 + 0.05
+    if log_target:
+        label = np.log(label)
+    reference = Reference(
+        lambda x: F.kl_div(x, paddle.to_tensor(label.astype(np.float64)), reduction, log_target), x
+    )
+    (result,) = execute(ops.plan_kldiv, [x, label], [(reference.shape, "f32")], reduction, log_target)
+    close(result, reference.value)
+    dout = np.asarray(draw(2, *reference.shape), np.float32)
+    (grad,) = execute(ops.plan_kldiv_grad, [x, label, dout], [(x.shape, "f32")], reduction, log_target)
+    close(grad, reference.gradient(dout))
+
+
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 def test_nll_loss(reduction: str) -> None:
     rng = np.random.default_rng(0)

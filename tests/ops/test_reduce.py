@@ -141,3 +141,21 @@ def test_results_do_not_depend_on_magnitude_of_the_mean() -> None:
     x = np.full((1 << 18,), 0.1, np.float32)
     (result,) = execute(ops.plan_sum, [x], [((), "f32")], (0,))
     np.testing.assert_allclose(result, x.astype(np.float64).sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "axes"), CASES[:6])
+def test_gradient_of_prod(shape: Any, axes: Any) -> None:
+    rng = np.random.default_rng(6)
+    x = np.exp(draw(rng, shape) / 100) * rng.choice([-1, 1], shape).astype(np.float32)
+    reference = Reference(lambda x: paddle.prod(x, list(axes)), x)
+    dy = draw(rng, kept(shape, axes))
+    y = reference.value.astype(np.float32)
+    (result,) = execute(ops.plan_prod_grad, [x, y, dy], [(shape, "f32")], axes)
+    np.testing.assert_allclose(result, reference.gradient(dy), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (300, 40), (70000,)], ids=str)
+def test_squared_norm(shape: Any) -> None:
+    x = draw(np.random.default_rng(7), shape)
+    (result,) = execute(ops.plan_squared_norm, [x], [((), "f32")])
+    np.testing.assert_allclose(result, np.square(x.astype(np.float64)).sum(), rtol=1e-6)
