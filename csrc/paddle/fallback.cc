@@ -1,11 +1,6 @@
 // Sees each CPU fallback by listening to Paddle's kernel selection (see the comment at `hooks`).
 #include "fallback.h"
 
-#include <elf.h>
-#include <link.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <array>
 #include <atomic>
 #include <cstdio>
@@ -21,6 +16,10 @@
 
 #include "error.h"
 #include "errors.h"
+#include "inplace_fallback.h"
+#include "kernel_table.h"
+#include "linkage.h"
+#include "paddle/phi/common/data_type.h"
 #include "paddle/phi/core/kernel_factory.h"
 
 namespace pir {
@@ -80,14 +79,13 @@ Policy policy() {
 void note(const std::string& kernel, Counter& entry, const std::string& reason) {
   const Policy chosen = policy();
   if (chosen != Policy::kAllow) {
-    const std::string why = reason.empty() ? "the card has no kernel for it in this dtype" : reason;
     if (chosen == Policy::kError) {
-      throw Error("Operator " + kernel + " would run on the CPU: " + why +
+      throw Error("Operator " + kernel + " would run on the CPU: " + reason +
                   " OPENXPU_FALLBACK=error forbids that; set it to warn or allow to go on.");
     }
     if (!entry.warned.exchange(true)) {
       std::fprintf(stderr, "OpenXPU: operator %s runs on the CPU: %s\n", kernel.c_str(),
-                   why.c_str());
+                   reason.c_str());
     }
   }
   entry.calls.fetch_add(1, std::memory_order_relaxed);
@@ -95,13 +93,14 @@ void note(const std::string& kernel, Counter& entry, const std::string& reason) 
 
 // ---------------------------------------------------------------- hooks
 
-// Paddle decides about a fallback in two places, both calls from libpaddle.so into libphi_core.so:
-//  - eager: each call asks SelectKernelOrThrowError, whose result says `has_fallback_cpu`;
+// Paddle decides about a fallback in two places:
+//  - eager: each call asks SelectKernelOrThrowError, whose result says `has_fallback_cpu`; the
+//    callers are in libphi_core.so itself;
 //  - programs (to_static, Inference): while a program is lowered, HasKernel(card) fails and
-//    HasKernel(CPU) succeeds; later the instruction takes its kernel from SelectKernel. It gets a
-//    copy of the kernel there that counts each run.
-// The calls go through libpaddle.so's procedure linkage table, whose entries are replaced here. All
-// hooks call the original function and change nothing else.
+//    HasKernel(CPU) succeeds. Operators all of whose inputs come from there run on the CPU too.
+//    Later the instruction takes its CPU kernel from SelectKernelOrThrowError, and gets a copy of
+//    it that counts each run. The callers are in libpaddle.so.
+// The hooks (linkage.h) call the original function and change nothing else.
 
 using phi::Kernel;
 using phi::KernelFactory;
@@ -111,28 +110,18 @@ using phi::KernelResult;
 using SelectOrThrow = KernelResult (*)(const KernelFactory*, const std::string&, const KernelKey&,
                                        bool);
 using Has = bool (*)(const KernelFactory*, const std::string&, const KernelKey&);
-using Select = const Kernel& (*)(const KernelFactory*, const std::string&, const KernelKey&);
 using Construct = void (*)(void*, size_t, const phi::Place&, pir::Operation*,
                            const paddle::framework::ValueExecutionInfo*);
 
 SelectOrThrow original_select_or_throw = nullptr;
 Has original_has = nullptr;
-Select original_select = nullptr;
 Construct original_construct = nullptr;
 
 bool is_card(phi::Backend backend) { return backend > phi::Backend::NUM_BACKENDS; }
 
-KernelResult select_or_throw(const KernelFactory* factory, const std::string& name,
-                             const KernelKey& key, bool strided) {
-  KernelResult result = original_select_or_throw(factory, name, key, strided);
-  if (__builtin_expect(result.has_fallback_cpu, 0) && is_card(key.backend())) {
-    try {
-      count_fallback(name, "");
-    } catch (...) {
-      rethrow_for_paddle();
-    }
-  }
-  return result;
+std::string why(const std::string& name, const KernelKey& key) {
+  if (find_kernel(name) == nullptr) return "the card has no kernel of this name.";
+  return "the card's kernel does not take " + phi::DataTypeToString(key.dtype()) + ".";
 }
 
 struct Lowered {
@@ -170,6 +159,7 @@ bool has(const KernelFactory* factory, const std::string& name, const KernelKey&
 constexpr size_t kPlaces = 1024;
 struct Place {
   std::string name;
+  std::string reason;
   Kernel original, counting;
   Counter* counter = nullptr;
 };
@@ -180,7 +170,7 @@ template <size_t I>
 void counting_function(phi::KernelContext* context) {
   Place& place = *places[I];
   try {
-    note(place.name, *place.counter, "");
+    note(place.name, *place.counter, place.reason);
   } catch (...) {
     rethrow_for_paddle();
   }
@@ -191,7 +181,8 @@ constexpr std::array<phi::KernelFn, sizeof...(I)> counting_functions(std::index_
   return {&counting_function<I>...};
 }
 
-const Kernel& counting_kernel(const std::string& name, const KernelKey& key, const Kernel& kernel) {
+const Kernel& counting_kernel(const std::string& name, const KernelKey& key, const Kernel& kernel,
+                              const std::string& reason) {
   static const auto functions = counting_functions(std::make_index_sequence<kPlaces>());
   static std::mutex mutex;
   static auto* made = new std::unordered_map<std::string, Place*>;
@@ -204,6 +195,7 @@ const Kernel& counting_kernel(const std::string& name, const KernelKey& key, con
   if (index >= kPlaces) return kernel;
   auto* place = new Place;
   place->name = name;
+  place->reason = reason;
   place->counter = &counter(name);
   place->original = kernel;
   place->counting = Kernel(functions[index], kernel.GetVariadicKernelFn<void*>());
@@ -217,14 +209,48 @@ const Kernel& counting_kernel(const std::string& name, const KernelKey& key, con
 
 thread_local bool building_for_card = false;
 
-const Kernel& select(const KernelFactory* factory, const std::string& name, const KernelKey& key) {
-  const Kernel& kernel = original_select(factory, name, key);
-  if (!building_for_card || key.backend() != phi::Backend::CPU || !kernel.IsValid()) return kernel;
+// Constants that programs keep on the host for other operators' attributes.
+bool is_host_constant(const std::string& name) {
+  static const std::unordered_set<std::string> names = {"full", "full_with_tensor", "assign_value",
+                                                        "arange"};
+  return names.count(name) > 0;
+}
+
+// Why an instruction of a card's program runs a CPU kernel; empty: because it is meant to.
+std::string instruction_reason(const std::string& name, const KernelKey& key) {
   {
     std::lock_guard<std::mutex> lock(lowered().mutex);
-    if (lowered().fallen.count(lowered_key(name, key)) == 0) return kernel;
+    if (lowered().fallen.count(lowered_key(name, key)) > 0) return why(name, key);
   }
-  return counting_kernel(name, key, kernel);
+  // Whole numbers are shapes more often than not, which Paddle computes on the host.
+  const bool real = key.dtype() == phi::DataType::FLOAT32 ||
+                    key.dtype() == phi::DataType::FLOAT16 ||
+                    key.dtype() == phi::DataType::BFLOAT16 || key.dtype() == phi::DataType::FLOAT64;
+  if (!real || find_kernel(name) == nullptr || is_host_constant(name)) return "";
+  return "its inputs come from an operator that ran there.";
+}
+
+KernelResult select_or_throw(const KernelFactory* factory, const std::string& name,
+                             const KernelKey& key, bool strided) {
+  KernelResult result = original_select_or_throw(factory, name, key, strided);
+  const bool falls = result.has_fallback_cpu && is_card(key.backend());
+  if (__builtin_expect(falls, 0)) {
+    try {
+      count_fallback(name, why(name, key));
+    } catch (...) {
+      rethrow_for_paddle();
+    }
+  }
+  begin_call(falls);
+  if (__builtin_expect(building_for_card, 0) && key.backend() == phi::Backend::CPU &&
+      result.kernel.IsValid()) {
+    const std::string reason = instruction_reason(name, key);
+    if (!reason.empty()) {
+      return {counting_kernel(name, key, result.kernel, reason), result.has_fallback_cpu,
+              result.is_stride_kernel};
+    }
+  }
+  return result;
 }
 
 void construct(void* self, size_t id, const phi::Place& place, pir::Operation* operation,
@@ -239,85 +265,15 @@ void construct(void* self, size_t id, const phi::Place& place, pir::Operation* o
   building_for_card = false;
 }
 
-// ---------------------------------------------------------------- procedure linkage table
-
-struct Hook {
-  const char* symbol;
-  void* replacement;
-  void** original;
-  bool placed = false;
-};
-
 const char kSelectOrThrow[] =
     "_ZNK3phi13KernelFactory24SelectKernelOrThrowErrorERKNSt7__cxx1112basic_stringIcSt11char_"
-    "traitsIcESaIcEEE"
-    "RKNS_9KernelKeyEb";
+    "traitsIcESaIcEEERKNS_9KernelKeyEb";
 const char kHas[] =
     "_ZNK3phi13KernelFactory9HasKernelERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEERKNS_"
-    "9KernelKeyE";
-const char kSelect[] =
-    "_ZNK3phi13KernelFactory12SelectKernelERKNSt7__cxx1112basic_stringIcSt11char_"
-    "traitsIcESaIcEEERKNS_"
     "9KernelKeyE";
 const char kConstruct[] =
     "_ZN6paddle9framework20PhiKernelInstructionC1EmRKN3phi5PlaceEPN3pir9OperationEPKNS0_"
     "18ValueExecutionInfoE";
-
-void write_entry(void** entry, void* value) {
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  auto* start = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(entry) & ~(page - 1));
-  // Lazily bound tables are writable; others were made read-only after loading.
-  if (mprotect(start, page, PROT_READ | PROT_WRITE) != 0) return;
-  *entry = value;
-}
-
-int patch_object(struct dl_phdr_info* info, size_t, void* data) {
-  const char* name = info->dlpi_name;
-  if (name == nullptr || std::strstr(name, "libpaddle.so") == nullptr) return 0;
-  auto& hooks = *static_cast<std::vector<Hook>*>(data);
-  const ElfW(Dyn)* dynamic = nullptr;
-  for (int i = 0; i < info->dlpi_phnum; ++i) {
-    if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) {
-      dynamic = reinterpret_cast<const ElfW(Dyn)*>(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
-    }
-  }
-  if (dynamic == nullptr) return 1;
-  const ElfW(Rela)* relocations = nullptr;
-  size_t bytes = 0;
-  const ElfW(Sym)* symbols = nullptr;
-  const char* strings = nullptr;
-  for (; dynamic->d_tag != DT_NULL; ++dynamic) {
-    switch (dynamic->d_tag) {
-      case DT_JMPREL:
-        relocations = reinterpret_cast<const ElfW(Rela)*>(dynamic->d_un.d_ptr);
-        break;
-      case DT_PLTRELSZ:
-        bytes = dynamic->d_un.d_val;
-        break;
-      case DT_SYMTAB:
-        symbols = reinterpret_cast<const ElfW(Sym)*>(dynamic->d_un.d_ptr);
-        break;
-      case DT_STRTAB:
-        strings = reinterpret_cast<const char*>(dynamic->d_un.d_ptr);
-        break;
-      default:
-        break;
-    }
-  }
-  if (relocations == nullptr || symbols == nullptr || strings == nullptr) return 1;
-  for (size_t i = 0; i < bytes / sizeof(ElfW(Rela)); ++i) {
-    const ElfW(Sym) & symbol = symbols[relocations[i].r_info >> 32];
-    const char* text = strings + symbol.st_name;
-    for (Hook& hook : hooks) {
-      if (hook.placed && *hook.original == nullptr) continue;
-      if (std::strcmp(text, hook.symbol) != 0) continue;
-      write_entry(reinterpret_cast<void**>(info->dlpi_addr + relocations[i].r_offset),
-                  hook.replacement);
-      hook.placed = true;
-    }
-  }
-  return 1;
-}
 
 }  // namespace
 
@@ -342,24 +298,14 @@ void reset_fallbacks() {
 }
 
 bool install_fallback_hooks() {
-  // Addresses first: the hooks are live from the moment their entry is written.
-  std::vector<Hook> hooks = {
-      {kSelectOrThrow, reinterpret_cast<void*>(&select_or_throw),
+  return install_hooks({
+      {kSelectOrThrow, "libphi_core.so", reinterpret_cast<void*>(&select_or_throw),
        reinterpret_cast<void**>(&original_select_or_throw)},
-      {kHas, reinterpret_cast<void*>(&has), reinterpret_cast<void**>(&original_has)},
-      {kSelect, reinterpret_cast<void*>(&select), reinterpret_cast<void**>(&original_select)},
-      {kConstruct, reinterpret_cast<void*>(&construct),
+      {kHas, "libpaddle.so", reinterpret_cast<void*>(&has),
+       reinterpret_cast<void**>(&original_has)},
+      {kConstruct, "libpaddle.so", reinterpret_cast<void*>(&construct),
        reinterpret_cast<void**>(&original_construct)},
-  };
-  for (Hook& hook : hooks) {
-    *hook.original = dlsym(RTLD_DEFAULT, hook.symbol);
-    if (*hook.original == nullptr) return false;
-  }
-  dl_iterate_phdr(&patch_object, &hooks);
-  for (const Hook& hook : hooks) {
-    if (!hook.placed) return false;
-  }
-  return true;
+  });
 }
 
 }  // namespace openxpu::paddle_plugin

@@ -10,6 +10,7 @@
 #include "device.h"
 #include "device_kernels.h"
 #include "fallback.h"
+#include "inplace_fallback.h"
 #include "output_sizes.h"
 #include "paddle/phi/backends/device_ext.h"
 
@@ -80,6 +81,12 @@ static void init(CustomRuntimeParams* params) {
     std::fprintf(stderr,
                  "OpenXPU: this Paddle build hides its kernel selection, so CPU fallbacks will not "
                  "be counted.\n");
+  }
+  if (!install_inplace_hooks()) {
+    std::fprintf(stderr,
+                 "OpenXPU: this Paddle build hides how it returns tensors, so an operator that "
+                 "falls back to the CPU "
+                 "and works in place gives its tensor new memory.\n");
   }
   boot_python();
 }

@@ -127,6 +127,10 @@ def plan_add_scalar(b: PlanBuilder, x: Tensor, out: Tensor, value: Scalar) -> No
     plan_map(b, "elementwise.add_scalar", [x], out, [value])
 
 
+def plan_divide_scalar(b: PlanBuilder, x: Tensor, out: Tensor, value: Scalar) -> None:
+    plan_map(b, "elementwise.divide_scalar", [x], out, [value])
+
+
 def plan_multiply_scalar(b: PlanBuilder, x: Tensor, out: Tensor, value: Scalar) -> None:
     plan_map(b, "elementwise.multiply_scalar", [x], out, [value])
 

@@ -17,16 +17,16 @@ _INTEGER_RANGES = {"u8": (0, 255), "i8": (-(2**7), 2**7 - 1), "i16": (-(2**15), 
 _INTEGER_RANGES |= {"i32": (-(2**31), 2**31 - 1), "i64": (-(2**63), 2**63 - 1)}
 
 
-def _compare_in(x: Tensor, largest: bool) -> tuple[str, float | F64 | I64, float | F64 | I64]:
-    """The dtype to compare in, a value in it that no other loses to, and one that none beats."""
+def _compare_in(x: Tensor, largest: bool) -> tuple[str, float | F64 | I64]:
+    """The dtype to compare in, and a value in it that no other loses to."""
     if x.dtype in FLOATS:
         worst = -math.inf if largest else math.inf
-        return ("f64", F64(worst), F64(-worst)) if x.dtype == "f64" else ("f32", worst, -worst)
+        return ("f64", F64(worst)) if x.dtype == "f64" else ("f32", worst)
     if x.dtype not in _INTEGER_RANGES:
         raise Unsupported(f"a search along an axis compares floats or integers, found {x.dtype}.")
     kind = "i64" if x.dtype == "i64" else "i32"
     low, high = _INTEGER_RANGES[kind]
-    return kind, I64(low if largest else high), I64(high if largest else low)
+    return kind, I64(low if largest else high)
 
 
 def plan_arg_best(b: PlanBuilder, x: Tensor, out: Tensor, axis: int | None, largest: bool) -> None:
@@ -37,7 +37,7 @@ def plan_arg_best(b: PlanBuilder, x: Tensor, out: Tensor, axis: int | None, larg
             raise ValueError(f"argmax over no elements, shape {x.shape}")
         return
     outer, n, inner = (1, x.numel, 1) if axis is None else split_axis(x, axis)
-    acc, worst, _ = _compare_in(x, largest)
+    acc, worst = _compare_in(x, largest)
     flags = {"LARGEST": int(largest), "ACC": dtype_constexpr(acc)}
     if inner > 1:
         block = min(COLUMN_TILE, max(power_of_two(inner), 16))
@@ -64,8 +64,11 @@ def plan_topk(
         raise Unsupported(
             f"topk selects one element after the other, which does not pay for k = {k} (limit 1024)."
         )
-    acc, *bounds = _compare_in(x, largest)
-    flags = {"LARGEST": int(largest), "ACC": dtype_constexpr(acc)}
+    acc, _ = _compare_in(x, largest)
+    kind = "i64" if acc in ("f64", "i64") else "i32"
+    low, high = _INTEGER_RANGES[kind]
+    bounds = (I64(low), I64(high)) if largest else (I64(high), I64(low))
+    flags = {"LARGEST": int(largest), "ACC": dtype_constexpr(acc), "KEY": dtype_constexpr(kind)}
     cost = k * x.nbytes
     if inner > 1:
         block = min(COLUMN_TILE, max(power_of_two(inner), 16))

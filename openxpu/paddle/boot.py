@@ -10,10 +10,11 @@ import os
 def boot() -> None:
     """Sets the planner and installs the naming shim."""
     from openxpu import _runtime
-    from openxpu.paddle import dispatch, naming
+    from openxpu.paddle import dispatch, naming, numpy_scalars
 
     _runtime.set_planner(dispatch.plan)
     _runtime.set_dynamic_lookup(dispatch.dynamic_arguments)
+    numpy_scalars.install()
     if os.environ.get("OPENXPU_NAMING", "1") != "0":
         naming.install()
 

@@ -7,13 +7,12 @@ imported. Nothing changes for other device names."""
 from __future__ import annotations
 
 import functools
-import importlib.abc
-import importlib.machinery
 import re
 import sys
-from collections.abc import Callable, Sequence
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
+
+from openxpu.paddle import after_import
 
 _NAME = re.compile(r"xpu(?::(\d+))?", re.IGNORECASE)
 
@@ -41,7 +40,7 @@ def _named_place(name: Any) -> Any:
         return _place(int(match[1]))
     import os
 
-    return _place(int(os.environ.get("FLAGS_selected_xpus", "0").split(",")[0] or 0))
+    return _place(int(os.environ.get("FLAGS_selected_xpus", "0").split(",")[0] or 0))  # noqa: SIM112
 
 
 def _accepts_xpu(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -235,48 +234,6 @@ _PATCHES: dict[str, Callable[[Any], None]] = {
 }
 
 
-class _AfterImport(importlib.abc.MetaPathFinder):
-    """Runs a patch right after its module was executed, then takes itself away."""
-
-    def __init__(self, patches: dict[str, Callable[[Any], None]]) -> None:
-        self.waiting = patches
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Finds the module as usual, with a loader that ends in the patch."""
-        patch = self.waiting.pop(name, None)
-        if patch is None:
-            return None
-        if not self.waiting:
-            sys.meta_path.remove(self)
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is None or spec.loader is None:
-            return spec
-        execute = spec.loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            execute(module)
-            patch(module)
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
-
-
-def _complete(name: str) -> bool:
-    """True when a module has been executed to its end."""
-    module = sys.modules.get(name)
-    spec = getattr(module, "__spec__", None)
-    return module is not None and not getattr(spec, "_initializing", False)
-
-
 def install() -> None:
     """Patches what is there already and waits for the rest."""
-    waiting = {}
-    for name, patch in _PATCHES.items():
-        if _complete(name):
-            patch(sys.modules[name])
-        else:
-            waiting[name] = patch
-    if waiting:
-        sys.meta_path.insert(0, _AfterImport(waiting))
+    after_import.install(_PATCHES)

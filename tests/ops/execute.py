@@ -23,7 +23,15 @@ def execute(
 ) -> list[Any]:
     """The outputs of plan(b, *inputs, *outputs, *attributes). An output that is one of the input arrays is in place."""
     if INTERPRETED:
-        return interpret(plan, inputs, outputs, *attributes, dynamic=dynamic)
+        # What the plan does in place must not reach the caller's arrays, as on a card.
+        copies = {id(out): out.copy() for out in outputs if isinstance(out, np.ndarray)}
+
+        def own(value: Any) -> Any:
+            return [own(v) for v in value] if isinstance(value, list) else copies.get(id(value), value)
+
+        return interpret(
+            plan, [own(v) for v in inputs], [own(out) for out in outputs], *attributes, dynamic=dynamic
+        )
     from openxpu.ops.run import run
     from openxpu.runtime import from_numpy, to_numpy
 

@@ -30,6 +30,11 @@ NUMPY = {
     "bf16": np.dtype(ml_dtypes.bfloat16), "f32": np.dtype(np.float32), "f64": np.dtype(np.float64),
     "c64": np.dtype(np.complex64), "c128": np.dtype(np.complex128),
 }  # fmt: skip
+# The C library's functions that kernels call, which the Triton interpreter does not know.
+LIBM = {
+    "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh, "acosh": np.arccosh,
+    "atanh": np.arctanh, "pow": np.power, "fmod": np.fmod,
+}  # fmt: skip
 NAMES = {dtype: name for name, dtype in NUMPY.items()}
 
 
@@ -207,6 +212,8 @@ def _serve() -> None:
     import triton.language as tl
     from triton.runtime import interpreter
 
+    from openxpu.ops.kernels import elementary
+
     kinds = {
         "bool": tl.int1, "u8": tl.uint8, "i8": tl.int8, "i16": tl.int16, "i32": tl.int32, "i64": tl.int64,
         "f16": tl.float16, "bf16": tl.bfloat16, "f32": tl.float32, "f64": tl.float64,
@@ -231,6 +238,11 @@ def _serve() -> None:
         memory.check(pointers.data, size_of(pointers), mask.data, "atomic")
         return plain_rmw(self, op, pointers, value, mask, *rest)
 
+    def libm(name: str, *args: Any) -> Any:
+        values = LIBM[name](*(arg.handle.data for arg in args))
+        return tl.tensor(interpreter.TensorHandle(values, args[0].dtype), args[0].type)
+
+    elementary._libm = elementary._libm2 = libm  # type: ignore[assignment]
     builder.create_masked_load, builder.create_masked_store = load, store
     builder.create_atomic_rmw = rmw
 

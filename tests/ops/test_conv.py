@@ -7,13 +7,13 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import paddle
 import pytest
 from execute import INTERPRETED, execute
+from reference import Reference
 
 from openxpu.ops import conv
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
-
-paddle = pytest.importorskip("paddle")
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
 TOLERANCE = {"f32": 2e-6, "f64": 1e-13, "f16": 2e-3, "bf16": 1.6e-2}
@@ -90,17 +90,16 @@ def _reference(
     first = c if transpose else case.k
     x = rng.standard_normal((n, c, h, w)).astype(dtype)
     f = rng.standard_normal((first, second, *case.kernel)).astype(dtype)
-    place = paddle.CPUPlace()
-    xt = paddle.to_tensor(x.astype(np.float64), place=place, stop_gradient=False)
-    ft = paddle.to_tensor(f.astype(np.float64), place=place, stop_gradient=False)
     function = paddle.nn.functional.conv2d_transpose if transpose else paddle.nn.functional.conv2d
     padding = list(case.padding) if isinstance(case.padding, tuple) else case.padding
     dilation = list(case.dilation) if isinstance(case.dilation, tuple) else case.dilation
     stride = list(case.stride) if isinstance(case.stride, tuple) else case.stride
-    y = function(xt, ft, None, stride=stride, padding=padding, dilation=dilation, groups=case.groups)
-    dy = rng.standard_normal(y.shape).astype(dtype)
-    dx, df = paddle.grad([y], [xt, ft], [paddle.to_tensor(dy.astype(np.float64), place=place)])
-    return {"x": x, "f": f, "dy": dy}, {"y": y.numpy(), "dx": dx.numpy(), "dw": df.numpy()}
+    reference = Reference(
+        lambda x, f: function(x, f, None, stride, padding, dilation=dilation, groups=case.groups), x, f
+    )
+    dy = rng.standard_normal(reference.shape).astype(dtype)
+    dx, df = reference.gradients(dy)
+    return {"x": x, "f": f, "dy": dy}, {"y": reference.value, "dx": dx, "dw": df}
 
 
 def _close(got: np.ndarray, want: np.ndarray, tolerance: float, terms: int) -> None:

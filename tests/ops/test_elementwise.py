@@ -172,3 +172,34 @@ def test_scale() -> None:
     i = np.arange(10, dtype="i8")
     got = execute(ops.plan_scale, [i], [((10,), "i64")], Dynamic(0), Dynamic(1), True, dynamic=(3, 1))[0]
     np.testing.assert_array_equal(got, i * 3 + 1)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", BF16, "i4", "i8"], ids=str)
+def test_with_a_scalar(dtype: Any) -> None:
+    x = values(np.random.default_rng(6), (3, 50), dtype)
+    kind, wide = NAMES[x.dtype], x.astype("f8")
+    for plan, want in (
+        (ops.plan_add_scalar, wide + 3),
+        (ops.plan_multiply_scalar, wide * 3),
+        (ops.plan_divide_scalar, wide / 4 if x.dtype.kind != "i" else np.trunc(wide / 4)),
+    ):
+        value = 4 if plan is ops.plan_divide_scalar else 3
+        check(execute(plan, [x], [(x.shape, kind)], value)[0], want, dtype)
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.0, 2.0, 3.0, 0.5, -1.0, -0.5, 1.7])
+def test_gradient_of_pow_by_a_scalar(factor: float) -> None:
+    rng = np.random.default_rng(7)
+    x, d = rng.uniform(0.1, 5, 200).astype("f4"), rng.uniform(-1, 1, 200).astype("f4")
+    want = Reference(lambda x: paddle.pow(x, factor), x).gradient(d)
+    got = execute(ops.plan_pow_scalar_grad, [x, d], [((200,), "f32")], factor)[0]
+    np.testing.assert_allclose(got, want, rtol=5e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 1), (3, 50)], ids=str)
+def test_lerp(shape: Any) -> None:
+    rng = np.random.default_rng(8)
+    x, y = (rng.uniform(-1, 1, (3, 50)).astype("f4") for _ in "xy")
+    weight = np.asarray(rng.uniform(0, 1, shape), "f4")
+    got = execute(ops.plan_lerp, [x, y, weight], [((3, 50), "f32")])[0]
+    np.testing.assert_allclose(got, Reference(paddle.lerp, x, y, weight).value, rtol=1e-6, atol=1e-6)

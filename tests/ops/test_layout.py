@@ -94,6 +94,18 @@ def test_concat_and_split(axis: int) -> None:
         np.testing.assert_array_equal(got, want)
 
 
+def test_concat_grad() -> None:
+    xs = [numbers((4, extent, 6)) for extent in (1, 17, 3)]
+    d = numbers((4, 21, 6))
+
+    def plan(b: Any, xs: Any, d: Any, first: Any, last: Any) -> None:
+        ops.plan_concat_grad(b, xs, d, [first, None, last], 1)
+
+    first, last = execute(plan, [xs, d], [(xs[0].shape, "f32"), (xs[2].shape, "f32")])
+    np.testing.assert_array_equal(first, d[:, :1])
+    np.testing.assert_array_equal(last, d[:, 18:])
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
 def test_stack_and_unstack(axis: int) -> None:
     xs = [numbers((3, 20)) + i for i in range(3)]
@@ -233,6 +245,35 @@ def test_scatter(overwrite: bool) -> None:
         want[index] = 0
         np.add.at(want, index, updates)
     same(ops.plan_scatter, [x, index, updates], want, overwrite)
+
+
+def test_scatter_grad() -> None:
+    index, d = np.array([5, 1, 0], "i8"), numbers((7, 20)) + 1
+    reference = Reference(
+        lambda x, updates: paddle.scatter(x, paddle.to_tensor(index), updates),
+        numbers((7, 20)),
+        numbers((3, 20)),
+    )
+    got = execute(ops.plan_scatter_grad, [index, d], [((7, 20), "f32"), ((3, 20), "f32")])
+    for mine, want in zip(got, reference.gradients(d), strict=True):
+        np.testing.assert_array_equal(mine, want)
+
+
+@pytest.mark.parametrize("reduce", ["assign", "add"])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_put_along_axis_grad(axis: int, reduce: str) -> None:
+    shape = [5, 6, 7]
+    shape[axis] = 3
+    index = np.argsort(np.random.default_rng(0).random((5, 6, 7)), axis).take(range(3), axis).astype("i8")
+    d = numbers((5, 6, 7)) + 1
+    reference = Reference(
+        lambda x, values: paddle.put_along_axis(x, paddle.to_tensor(index), values, axis, reduce),
+        numbers((5, 6, 7)), numbers(shape),
+    )  # fmt: skip
+    outputs = [((5, 6, 7), "f32"), (tuple(shape), "f32")]
+    got = execute(ops.plan_put_along_axis_grad, [index, d], outputs, axis, reduce)
+    for mine, want in zip(got, reference.gradients(d), strict=True):
+        np.testing.assert_array_equal(mine, want)
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

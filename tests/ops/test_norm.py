@@ -132,3 +132,48 @@ def test_group_norm(groups: int) -> None:
     grads = execute(ops.plan_group_norm_grad, [x, scale, mean, variance, dy], [full, row, row], groups, 1e-5)
     for grad, wanted in zip(grads, reference.gradients(dy), strict=True):
         close(grad, wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, BF16], ids=["f64", "f16", "bf16"])
+@pytest.mark.parametrize("kind", ["layer", "batch", "batch_last", "group"])
+def test_gradients_in_dtypes(kind: str, dtype: Any) -> None:
+    """Data in `dtype`; scale, bias and statistics of 16-bit data are in f32."""
+    shape = {"layer": (9, 100), "batch_last": (3, 6, 5, 8)}.get(kind, (3, 8, 6, 5))
+    x, dy = (draw(0, *shape) * 2 + 1).astype(dtype), draw(1, *shape).astype(dtype)
+    own, wide = NAMES[x.dtype], "f64" if dtype == np.float64 else "f32"
+    channels = 100 if kind == "layer" else 8
+    scale, bias = (draw(seed, channels).astype(wide.replace("f", "float")) for seed in (2, 3))
+    full, row = (shape, own), ((channels,), wide)
+    if kind == "layer":
+        reference = Reference(lambda *t: F.layer_norm(t[0], (100,), t[1], t[2], 1e-5), x, scale, bias)
+        result, *saved = execute(
+            ops.plan_layer_norm, [x, scale, bias], [full, ((9,), wide), ((9,), wide)], 1e-5, 1
+        )
+        grads = execute(ops.plan_layer_norm_grad, [x, scale, *saved, dy], [full, row, row], 1e-5, 1)
+    elif kind == "group":
+        reference = Reference(lambda *t: F.group_norm(t[0], 2, 1e-5, t[1], t[2]), x, scale, bias)
+        cell = ((3, 2), wide)
+        result, *saved = execute(ops.plan_group_norm, [x, scale, bias], [full, cell, cell], 2, 1e-5)
+        grads = execute(ops.plan_group_norm_grad, [x, scale, *saved, dy], [full, row, row], 2, 1e-5)
+    else:
+        last = kind == "batch_last"
+        running = np.zeros(8, scale.dtype)
+
+        def normalise(x: Any, scale: Any, bias: Any) -> Any:
+            statistics = [paddle.zeros([8], "float64") for _ in range(2)]
+            return F.batch_norm(x, *statistics, scale, bias, True, 0.9, 1e-5, "NHWC" if last else "NCHW")
+
+        reference = Reference(normalise, x, scale, bias)
+        result, _, _, *saved = execute(
+            ops.plan_batch_norm,
+            [x, running, running, scale, bias],
+            [full, row, row, row, row],
+            0.9,
+            1e-5,
+            last,
+        )
+        grads = execute(ops.plan_batch_norm_grad, [x, scale, *saved, dy], [full, row, row], 1e-5, last, False)
+    tolerance = {"f64": 1e-9, "f16": 5e-3, "bf16": 4e-2}[own]
+    close(result, reference.value, tolerance)
+    for grad, wanted in zip(grads, reference.gradients(dy), strict=True):
+        close(grad, wanted, tolerance)

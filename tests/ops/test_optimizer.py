@@ -83,6 +83,11 @@ def test_sgd_and_the_others() -> None:
     def adadelta(b: Any, p: Any, g: Any, s: Any, u: Any, r: Any, out: Any, so: Any, uo: Any) -> None:
         ops.plan_adadelta(b, p, g, s, u, r, None, out, so, uo, None, 0.95, 1e-6)
 
+    def adamax(
+        b: Any, p: Any, g: Any, r: Any, m: Any, u: Any, power: Any, out: Any, mo: Any, uo: Any
+    ) -> None:
+        ops.plan_adamax(b, p, g, r, m, u, power, None, out, mo, uo, None, 0.9, 0.99, 1e-8)
+
     full = ((50,), "f32")
     close(execute(sgd, [p, RATE, g], [full])[0], p - 0.1 * g)
     out = execute(adagrad, [p, g, a, RATE], [full, full])
@@ -98,6 +103,12 @@ def test_sgd_and_the_others() -> None:
     update = -np.sqrt((c + 1e-6) / (square + 1e-6)) * g
     close(out[0], p + 0.1 * update)
     close(out[2], 0.95 * c + 0.05 * update * update)
+    power = np.array([0.9**3], np.float32)
+    out = execute(adamax, [p, g, RATE, a, c, power], [full] * 3)
+    moment, peak = 0.9 * a + 0.1 * g, np.maximum(np.abs(g), 0.99 * c + 1e-8)
+    close(out[0], p - 0.1 / (1 - power) * moment / peak)
+    close(out[1], moment)
+    close(out[2], peak)
 
 
 @pytest.mark.parametrize("limit", [1.0, 1000.0])

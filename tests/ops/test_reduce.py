@@ -57,6 +57,18 @@ def test_dtypes(dtype: Any, axes: tuple[int, ...]) -> None:
         assert (result.astype(np.float64) == NUMPY[name](wide, axis=axes)).all()
 
 
+@pytest.mark.parametrize("name", ["max", "min", "sum", "logsumexp", "norm"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, BF16], ids=["f32", "f64", "bf16"])
+@pytest.mark.parametrize(("shape", "axes"), [CASES[i] for i in (0, 1, 3, 5, 6, 7)])
+def test_nan_is_not_lost(shape: Any, axes: Any, dtype: Any, name: str) -> None:
+    x = draw(np.random.default_rng(6), shape, dtype)
+    x.flat[[1, -1]] = np.nan
+    own = "f32" if x.dtype == BF16 else NAMES[x.dtype]
+    order = (np.inf,) if name == "norm" else ()
+    (result,) = execute(getattr(ops, f"plan_{name}"), [x], [(kept(shape, axes), own)], axes, *order)
+    np.testing.assert_array_equal(np.isnan(result), np.isnan(x.astype(np.float64).sum(axes)))
+
+
 @pytest.mark.parametrize(("shape", "axes"), [((5, 70), (1,)), ((40, 33), (0,)), ((6, 7), (0, 1))])
 def test_any_all(shape: Any, axes: Any) -> None:
     rng = np.random.default_rng(2)
@@ -129,3 +141,21 @@ def test_results_do_not_depend_on_magnitude_of_the_mean() -> None:
     x = np.full((1 << 18,), 0.1, np.float32)
     (result,) = execute(ops.plan_sum, [x], [((), "f32")], (0,))
     np.testing.assert_allclose(result, x.astype(np.float64).sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "axes"), CASES[:6])
+def test_gradient_of_prod(shape: Any, axes: Any) -> None:
+    rng = np.random.default_rng(6)
+    x = np.exp(draw(rng, shape) / 100) * rng.choice([-1, 1], shape).astype(np.float32)
+    reference = Reference(lambda x: paddle.prod(x, list(axes)), x)
+    dy = draw(rng, kept(shape, axes))
+    y = reference.value.astype(np.float32)
+    (result,) = execute(ops.plan_prod_grad, [x, y, dy], [(shape, "f32")], axes)
+    np.testing.assert_allclose(result, reference.gradient(dy), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (300, 40), (70000,)], ids=str)
+def test_squared_norm(shape: Any) -> None:
+    x = draw(np.random.default_rng(7), shape)
+    (result,) = execute(ops.plan_squared_norm, [x], [((), "f32")])
+    np.testing.assert_allclose(result, np.square(x.astype(np.float64)).sum(), rtol=1e-6)

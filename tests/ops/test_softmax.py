@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import paddle.nn.functional as F
 import pytest
-from execute import NAMES, execute
+from execute import INTERPRETED, NAMES, execute
 from reference import Reference
 from scipy import special
 
@@ -40,6 +40,8 @@ RUNS = [(case, np.float32) for case in CASES] + [
 )
 def test_softmax(name: str, case: tuple[tuple[int, ...], int], dtype: Any) -> None:
     shape, axis = case
+    if INTERPRETED and shape == ():
+        pytest.skip("the interpreter cannot reduce a tile of one element")
     rng = np.random.default_rng(0)
     x = np.asarray(rng.standard_normal(shape) * 3).astype(dtype)
     dy = np.asarray(rng.standard_normal(shape)).astype(dtype)

@@ -32,6 +32,7 @@ def run_program() -> Callable[..., subprocess.CompletedProcess[str]]:
             capture_output=True,
             text=True,
             timeout=timeout,
+            check=False,
         )
 
     return run

@@ -15,6 +15,7 @@ DIFFERENTIABLE: dict[str, tuple[tuple[int, ...], Operator]] = {
     "add_bias": ((4, 5, 6), lambda p, x: x + p.linspace(0, 1, 6)),
     "multiply_channels": ((2, 3, 4, 4), lambda p, x: x * x.mean([0, 2, 3], keepdim=True)),
     "divide": ((4, 5), lambda p, x: x / (x.abs() + 1.0).sum(0)),
+    "divide_scalar": ((4, 5), lambda p, x: (x / 3.0) * (x.astype("float64") / 7.0).astype("float32")),
     "subtract_scalar": ((4, 5), lambda p, x: 1.0 - x * 2.0 - 3.0),
     "maximum": ((4, 5), lambda p, x: p.maximum(x, p.zeros([5]) + 0.1)),
     "pow": ((4, 5), lambda p, x: x**2 + (x.abs() + 0.1) ** 0.5 + p.pow(x.abs() + 1.0, 1.7)),
@@ -70,6 +71,14 @@ DIFFERENTIABLE: dict[str, tuple[tuple[int, ...], Operator]] = {
     "dropout_in_test": ((5, 6), lambda p, x: p.nn.functional.dropout(x, 0.4, training=False)),
 }  # fmt: skip
 
+
+def set_items(p: ModuleType, x: Any) -> Any:
+    y = x.clone()
+    y[1:3, ::2] = 7.0
+    y[0] = x[1] * 2.0
+    return y
+
+
 PLAIN: dict[str, Operator] = {
     "compare": lambda p, x: (
         (x > 0.0).astype("int32") + (x <= p.ones([6])).astype("int32") + (x == x).astype("int32")
@@ -83,17 +92,10 @@ PLAIN: dict[str, Operator] = {
     "eye": lambda p, x: p.eye(4, 6) + p.diag(p.ones([6]))[:4],
     "linspace": lambda p, x: p.linspace(-1, 5, 13),
     "one_hot": lambda p, x: p.nn.functional.one_hot(p.to_tensor([0, 5, 2]), 7),
-    "set_item": lambda p, x: set_items(p, x),
+    "set_item": set_items,
     "casts": lambda p, x: (x * 10).astype("int64").astype("float16").astype("bool"),
     "assign": lambda p, x: p.assign(x.T.clone()),
 }
-
-
-def set_items(p: ModuleType, x: Any) -> Any:
-    y = x.clone()
-    y[1:3, ::2] = 7.0
-    y[0] = x[1] * 2.0
-    return y
 
 
 def on(

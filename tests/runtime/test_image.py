@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
+from pathlib import Path
 
 import machine_code
 import numpy as np
@@ -61,9 +63,10 @@ def test_constants_data_pointers_and_calls(model: str) -> None:
     try:
         entry = _runtime.load_image(image).symbol("calls")
     except openxpu.Error as error:
-        assert model == "large"  # may use relocations of another code model, which the error then names
-        assert "relocation type" in str(error)
-        return
+        # The large code model may use relocations that the error then names.
+        if model == "large" and "relocation type" in str(error):
+            return
+        raise
     out = openxpu.from_numpy(np.full(5, 9.0))
     _runtime.card(0).current_stream.launch(entry, (1, 1, 1), [out.data_ptr()])
     got = out.numpy()
@@ -92,7 +95,7 @@ def test_functions_outside_the_allow_list_are_refused() -> None:
 
 def test_code_is_not_writable() -> None:
     entry = machine_code.entry(machine_code.STEP, "step")
-    for line in open("/proc/self/maps"):
+    for line in Path("/proc/self/maps").read_text().splitlines():
         span, mode = line.split()[:2]
         low, high = (int(part, 16) for part in span.split("-"))
         if low <= entry < high:
@@ -117,10 +120,8 @@ def test_damaged_objects_never_crash_the_loader() -> None:
             bad[rng.randrange(len(bad))] = rng.randrange(256)
         if rng.random() < 0.3:
             del bad[rng.randrange(len(bad)) :]
-        try:
+        with contextlib.suppress(openxpu.Error):
             _runtime.load_image(bytes(bad))
-        except openxpu.Error:
-            pass
 
 
 NARROW = """

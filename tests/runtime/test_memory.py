@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import random
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import machine_code
 import numpy as np
@@ -25,7 +27,7 @@ def test_blocks_are_aligned_disjoint_and_followed_by_readable_slack(card: _runti
     blocks = [(card.allocate(n), n) for n in (0, 1, 64, 192, 193, 256, 1000, 1 << 20)]
     spans = sorted((address, address + n + 64) for address, n in blocks)
     assert all(address % 256 == 0 for address, _ in blocks)
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
     for address, n in blocks:
         ctypes.string_at(address, n + 64)
         card.release(address)
@@ -273,7 +275,7 @@ def test_memory_is_kept_and_comes_in_huge_pages(card: _runtime.Card) -> None:
         openxpu.synchronize()
     again = faults() - start
     assert again < 200  # kept
-    mode = open("/sys/kernel/mm/transparent_hugepage/enabled").read()
+    mode = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
     if "[never]" not in mode:
         assert first < n // 4096 / 8  # huge pages: 64 faults, not 32768
 

@@ -92,4 +92,5 @@ def where_grad_y(condition, d):
 def isclose(x, y, rtol, atol, equal_nan):
     """|x - y| <= atol + rtol * |y|; an infinite y is close to itself alone, although inf <= inf."""
     near = (tl.abs(x - y) <= atol + rtol * tl.abs(y)) & (tl.abs(y) < float("inf"))
-    return near | (x == y) | ((equal_nan != 0) & (x != x) & (y != y))
+    missing = tl.where((x != x) & (y != y), equal_nan, 0.0)
+    return near | (x == y) | (missing != 0)

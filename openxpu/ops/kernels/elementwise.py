@@ -245,6 +245,11 @@ def multiply_scalar(x, a):
 
 
 @triton.jit
+def divide_scalar(x, a):
+    return x / a.to(x.dtype)
+
+
+@triton.jit
 def add_scalar(x, a):
     return x + a.to(x.dtype)
 

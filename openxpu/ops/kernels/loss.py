@@ -69,7 +69,7 @@ def cross_entropy_long_rows(
     total = tl.full((), 1.0, ACC)
     if not NORMALISED:
         top, total = row_statistics(logits, n, ACC, BLOCK)
-    shift = top + tl.log(total)
+    shift = tl.log(total)
     factor = 1.0 / total
     value = tl.full((), 0.0, ACC)
     if not SOFT:
@@ -84,7 +84,7 @@ def cross_entropy_long_rows(
         if NORMALISED:
             value = -tl.log(value)
         else:
-            value = shift - value
+            value = shift - (value - top)
         value = tl.where(kept, value, 0.0)
     for first in range(0, n, BLOCK):
         mask = offsets < n - first
@@ -94,7 +94,7 @@ def cross_entropy_long_rows(
             logs = tl.log(v)
         else:
             p = tl.exp(v - top) * factor
-            logs = v - shift
+            logs = (v - top) - shift  # top + shift would lose the digits of shift where top is large
         tl.store(probabilities + first + offsets, p.to(probabilities.dtype.element_ty), mask=mask)
         if SOFT:
             weight = tl.load(label + start + first + offsets, mask=mask, other=0).to(ACC)
@@ -128,7 +128,7 @@ def cross_entropy_columns(
         for _i in range(0, n):
             total += tl.exp(tl.load(logits + at + offsets, mask=mask, other=0).to(ACC) - top)
             at += inner
-    shift = top + tl.log(total)
+    shift = tl.log(total)
     factor = 1.0 / total
     if not SOFT:
         wanted = tl.load(label + outer * inner + first + offsets, mask=mask, other=0).to(tl.int64)
@@ -145,7 +145,7 @@ def cross_entropy_columns(
             logs = tl.log(v)
         else:
             p = tl.exp(v - top) * factor
-            logs = v - shift
+            logs = (v - top) - shift
         tl.store(probabilities + at + offsets, p.to(probabilities.dtype.element_ty), mask=mask)
         if SOFT:
             weight = tl.load(label + start + at + offsets, mask=mask, other=0).to(ACC)

@@ -13,6 +13,17 @@ def multiply(a, b):
 
 
 @triton.jit
+def maximum(a, b):
+    """NaN when either is NaN."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def minimum(a, b):
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
 def power(x, p):
     """x ** p for x >= 0, with 0 ** p = 0 for p > 0 and 0 ** 0 = 1."""
     return tl.where(x == 0, tl.where(p == 0, x + 1, x), tl.exp2(p * tl.log2(tl.where(x == 0, x + 1, x))))
@@ -50,9 +61,9 @@ def combine(a, b, OP: tl.constexpr):
     if OP == "sum":
         return a + b
     elif OP == "max":
-        return tl.maximum(a, b)
+        return maximum(a, b)
     elif OP == "min":
-        return tl.minimum(a, b)
+        return minimum(a, b)
     else:
         return a * b
 
@@ -63,9 +74,9 @@ def fold(v, AXIS: tl.constexpr, OP: tl.constexpr):
     if OP == "sum":
         return tl.sum(v, axis=AXIS)
     elif OP == "max":
-        return tl.max(v, axis=AXIS)
+        return tl.reduce(v, AXIS, maximum)
     elif OP == "min":
-        return tl.min(v, axis=AXIS)
+        return tl.reduce(v, AXIS, minimum)
     else:
         return tl.reduce(v, AXIS, multiply)
 

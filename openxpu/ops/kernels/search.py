@@ -1,5 +1,6 @@
 # Searches along an axis: arg-max and arg-min, the k best, and how many predictions are right.
-"""Of equal values the one with the lowest index wins. A NaN never wins."""
+"""Of equal values the one with the lowest index wins. As in Paddle, a NaN is larger than every number among the k
+best, and never the arg-max or arg-min."""
 
 import triton
 import triton.language as tl
@@ -19,6 +20,22 @@ def best(v, LARGEST: tl.constexpr):
         return tl.max(v, axis=0)
     else:
         return tl.min(v, axis=0)
+
+
+@triton.jit
+def key(v):
+    """An integer in the order of v: the magnitude's bits turned over where v is negative, 0 for -0, NaN above all."""
+    if v.dtype == tl.float32:
+        bits = v.to(tl.int32, bitcast=True)
+        order = tl.where(v == 0, 0, bits ^ ((bits >> 31) & 0x7FFFFFFF))
+        order = tl.where(v != v, 0x7FFFFFFF, order)
+    elif v.dtype == tl.float64:
+        bits = v.to(tl.int64, bitcast=True)
+        order = tl.where(v == 0, 0, bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF))
+        order = tl.where(v != v, 0x7FFFFFFFFFFFFFFF, order)
+    else:
+        order = v
+    return order
 
 
 @triton.jit
@@ -62,32 +79,32 @@ def arg_best_columns(x, out, n, inner, worst, LARGEST: tl.constexpr, ACC: tl.con
 
 @triton.jit
 def top_rows(
-    x, values, indices, n, k, worst, utmost, LARGEST: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
-):
+    x, values, indices, n, k, worst, utmost,
+    LARGEST: tl.constexpr, ACC: tl.constexpr, KEY: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """The k best of each row, best first. Each round takes the best element that comes after the one before in the
-    order (value, index); `utmost` is a value that none beats."""
+    order (key, index); `utmost` is a key that none beats."""
     row = tl.program_id(0).to(tl.int64)
     x += row * n
     values += row * k
     indices += row * k
     offsets = tl.arange(0, BLOCK)
-    lowest = tl.cast(worst, ACC)
-    last = tl.cast(utmost, ACC)
+    lowest = tl.cast(worst, KEY)
+    last = tl.cast(utmost, KEY)
     last_index = tl.full((), -1, tl.int32)
     for j in range(0, k):
         top = lowest
         index = tl.full((), 2147483647, tl.int32)
         for start in range(0, n, BLOCK):
             at = start + offsets
-            v = tl.load(x + at, mask=at < n, other=0).to(ACC)
+            v = key(tl.load(x + at, mask=at < n, other=0).to(ACC))
             after = (at < n) & (better(last, v, LARGEST) | ((v == last) & (at > last_index)))
             here = best(tl.where(after, v, lowest), LARGEST)
             found = tl.min(tl.where(after & (v == here), at, 2147483647), axis=0)
             wins = (found < 2147483647) & (better(here, top, LARGEST) | (index == 2147483647))
             top = tl.where(wins, here, top)
             index = tl.where(wins, found, index)
-        index = tl.where(index == 2147483647, 0, index)
-        tl.store(values + j, top.to(values.dtype.element_ty))
+        tl.store(values + j, tl.load(x + index))
         tl.store(indices + j, index.to(indices.dtype.element_ty))
         last = top
         last_index = index
@@ -95,40 +112,32 @@ def top_rows(
 
 @triton.jit
 def top_columns(
-    x,
-    values,
-    indices,
-    n,
-    inner,
-    k,
-    worst,
-    utmost,
-    LARGEST: tl.constexpr,
-    ACC: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
+    x, values, indices, n, inner, k, worst, utmost,
+    LARGEST: tl.constexpr, ACC: tl.constexpr, KEY: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """[outer, n, inner] along n."""
     first = tl.program_id(0) * BLOCK
     outer = tl.program_id(1).to(tl.int64)
     offsets = tl.arange(0, BLOCK)
     mask = offsets < inner - first
-    lowest = tl.full((BLOCK,), 0, ACC) + tl.cast(worst, ACC)
-    last = tl.full((BLOCK,), 0, ACC) + tl.cast(utmost, ACC)
+    x += outer * n * inner + first
+    lowest = tl.full((BLOCK,), 0, KEY) + tl.cast(worst, KEY)
+    last = tl.full((BLOCK,), 0, KEY) + tl.cast(utmost, KEY)
     last_index = tl.full((BLOCK,), -1, tl.int32)
     to = outer * k * inner + first
     for _j in range(0, k):
         top = lowest
         index = tl.full((BLOCK,), 2147483647, tl.int32)
-        at = outer * n * inner + first
+        at = tl.full((), 0, tl.int64)
         for i in range(0, n):
-            v = tl.load(x + at + offsets, mask=mask, other=0).to(ACC)
+            v = key(tl.load(x + at + offsets, mask=mask, other=0).to(ACC))
             after = better(last, v, LARGEST) | ((v == last) & (i > last_index))
             wins = after & (better(v, top, LARGEST) | (index == 2147483647))
             top = tl.where(wins, v, top)
             index = tl.where(wins, i, index)
             at += inner
-        index = tl.where(index == 2147483647, 0, index)
-        tl.store(values + to + offsets, top.to(values.dtype.element_ty), mask=mask)
+        chosen = tl.load(x + index.to(tl.int64) * inner + offsets, mask=mask, other=0)
+        tl.store(values + to + offsets, chosen, mask=mask)
         tl.store(indices + to + offsets, index.to(indices.dtype.element_ty), mask=mask)
         last = top
         last_index = index

@@ -102,6 +102,11 @@ def scale(
     elementwise.plan_scale(b, x, out, scale, bias, bias_after_scale)
 
 
+@phi_kernel(dynamic=("scale",))
+def div_scale(b: PlanBuilder, x: Tensor, scale: Dynamic, out: Tensor) -> None:
+    elementwise.plan_divide_scalar(b, x, out, scale)
+
+
 @phi_kernel(dynamic=("value",))
 def increment(b: PlanBuilder, x: Tensor, value: Dynamic, out: Tensor) -> None:
     elementwise.plan_add_scalar(b, x, out, value)
