@@ -92,7 +92,7 @@ def save_curves(path: Path, device: str, results: dict[str, Any]) -> None:
     parts = 1 + ("text" in results)
     figure, axes = pyplot.subplots(1, parts, figsize=(6.5 * parts, 4), squeeze=False, layout="constrained")
     left = axes[0][0]
-    styles = {
+    styles: dict[str, dict[str, Any]] = {
         device: {"linewidth": 2.2, "alpha": 0.75},
         "cpu": {"linewidth": 0.9, "color": "black", "linestyle": "--"},
     }

@@ -206,7 +206,8 @@ def train(
 
     def windows(source: np.ndarray) -> np.ndarray:
         starts = rng.integers(0, len(source) - recipe.context - 1, recipe.batch)
-        return source[starts[:, None] + reach]
+        chosen: np.ndarray = source[starts[:, None] + reach]
+        return chosen
 
     start = time.perf_counter()
     model, optimizer = build(recipe)

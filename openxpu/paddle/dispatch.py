@@ -37,4 +37,5 @@ def plan(kernel: str, arguments: list[Any]) -> _runtime.Plan:
         )
     builder = PlanBuilder(kernel)
     mapping.function(builder, *map(described, arguments))
-    return builder.finish()
+    made: _runtime.Plan = builder.finish()
+    return made

@@ -90,7 +90,7 @@ def _patch_device(module: Any) -> None:
 
     @functools.wraps(is_available)
     def available() -> bool:
-        return is_available() or module.core.get_custom_device_count("xpu") > 0
+        return bool(is_available() or module.core.get_custom_device_count("xpu"))
 
     _replace_everywhere("is_available", is_available, available)
 
@@ -113,21 +113,22 @@ def _index(device: Any) -> int:
 
     if device is None:
         place = framework._current_expected_place_()
-        return place.get_device_id() if isinstance(place, core.CustomPlace) else 0
+        return int(place.get_device_id()) if isinstance(place, core.CustomPlace) else 0
     if isinstance(device, int):
-        return _place(device).get_device_id()
+        return int(_place(device).get_device_id())
     place = _named_place(device) or device
     if not isinstance(place, core.CustomPlace) or place.get_device_type() != "xpu":
         raise ValueError(
             f"paddle.device.xpu was asked about {device!r}; it takes a number, 'xpu', 'xpu:<n>' or a place of device xpu."
         )
-    return place.get_device_id()
+    return int(place.get_device_id())
 
 
 def _patch_device_xpu(module: Any) -> None:
     """paddle.device.xpu in terms of the custom device's functions."""
-    from paddle.base import core
     from paddle.device import custom_device
+
+    core: Any = custom_device.core
 
     def of_card(name: str) -> Callable[..., Any]:
         function = getattr(custom_device, name)
@@ -222,7 +223,7 @@ def _patch_auto_cast(module: Any) -> None:
 
     @functools.wraps(original)
     def supported() -> bool:
-        return module._current_expected_place().get_device_type() == "xpu" or original()
+        return bool(module._current_expected_place().get_device_type() == "xpu" or original())
 
     module._is_custom_device_bfloat16_supported = supported
 

@@ -177,7 +177,7 @@ class Array:
         low, high = _extent(self.shape, self.strides)
         if self.size == 0:
             return np.empty(self.shape, dtype)
-        span = (ctypes.c_char * ((high - low) * dtype.itemsize)).from_address(
+        span: Any = (ctypes.c_char * ((high - low) * dtype.itemsize)).from_address(
             self._address + low * dtype.itemsize
         )
         flat = np.frombuffer(span, dtype)
