@@ -67,6 +67,22 @@ def _replace_everywhere(name: str, original: Any, replacement: Any) -> None:
 def _patch_framework(module: Any) -> None:
     original = module._get_paddle_place
     _replace_everywhere("_get_paddle_place", original, _accepts_xpu(original))
+    _patch_inference(module.core.AnalysisConfig)
+
+
+def _patch_inference(config: Any) -> None:
+    """A predictor for a card that is not there ends the process from within a destructor of Paddle."""
+    original = config.enable_custom_device
+
+    @functools.wraps(original)
+    def enable_custom_device(
+        self: Any, device_type: str, device_id: int = 0, *args: Any, **keywords: Any
+    ) -> Any:
+        if device_type == "xpu":
+            _place(device_id)
+        return original(self, device_type, device_id, *args, **keywords)
+
+    config.enable_custom_device = enable_custom_device
 
 
 def _answers_yes_outside(original: Callable[[], bool]) -> Callable[[], bool]:
