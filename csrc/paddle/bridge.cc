@@ -77,6 +77,8 @@ struct Call {
   Row<Scalar, 8> dynamics;
   size_t first_output = 0;
   bool outputs_begun = false;
+  bool moves_bits = false;                           // see Kernel
+  phi::DataType foreign = phi::DataType::UNDEFINED;  // one that the card does not know
 };
 
 constexpr uint8_t kUndefinedDType = 255;
@@ -156,7 +158,15 @@ void add_tensor(Call& call, const phi::DenseTensor* tensor, bool output) {
   const phi::DenseTensorMeta& meta = tensor->meta();
   const auto rank = static_cast<uint64_t>(meta.dims.size() < 0 ? 0 : meta.dims.size());
   uint64_t* at = call.words.grow(1 + 2 * rank);
-  at[0] = header(kWordTensor, dtype_code(meta.dtype), rank, output ? 1 : 0);
+  uint8_t dtype = dtype_code(meta.dtype);
+  if (__builtin_expect(dtype == kUndefinedDType && meta.dtype != phi::DataType::UNDEFINED, 0)) {
+    if (call.moves_bits && phi::SizeOf(meta.dtype) == 1) {
+      dtype = static_cast<uint8_t>(DType::kU8);
+    } else {
+      call.foreign = meta.dtype;
+    }
+  }
+  at[0] = header(kWordTensor, dtype, rank, output ? 1 : 0);
   std::memcpy(at + 1, meta.dims.Get(), rank * 8);
   if (meta.strides.size() == static_cast<int>(rank)) {
     std::memcpy(at + 1 + rank, meta.strides.Get(), rank * 8);
@@ -315,7 +325,10 @@ void add(Call& call, Arg kind, const void* arg, bool dynamic) {
     }
     case Arg::kDataType: {
       const uint8_t code = dtype_code(as<phi::DataType>(arg));
-      if (code == kUndefinedDType) return call.words.push(header(kWordAbsent));
+      if (code == kUndefinedDType) {
+        call.foreign = as<phi::DataType>(arg);
+        return call.words.push(header(kWordAbsent));
+      }
       return call.words.push(header(kWordDType, code));
     }
     case Arg::kDataLayout: {
@@ -570,8 +583,14 @@ static void run(Kernel& kernel, const phi::CustomContext& context, const Arg* ki
   if (!kernel.described.load(std::memory_order_acquire)) describe(kernel);
   if (kernel.size_outputs != nullptr) kernel.size_outputs(args);
   Call call;
+  call.moves_bits = kernel.moves_bits;
   const uint64_t dynamic = kernel.dynamic_mask;
   for (int i = 0; i < count; ++i) add(call, kinds[i], args[i], ((dynamic >> i) & 1) != 0);
+  if (__builtin_expect(call.foreign != phi::DataType::UNDEFINED, 0)) {
+    call_on_cpu(kernel, context, kinds, args, count,
+                "the card does not know the dtype " + phi::DataTypeToString(call.foreign) + ".");
+    return;
+  }
   const uint64_t hash = hash_words(call.words.data(), call.words.size());
   auto entry = kernel.cache.find(call.words.data(), call.words.size(), hash);
   if (!entry) entry = plan_signature(kernel, call, hash);

@@ -14,6 +14,7 @@ from pathlib import Path
 DTYPES = {
     "BOOL": "BOOL", "U8": "UINT8", "I8": "INT8", "I16": "INT16", "I32": "INT32", "I64": "INT64",
     "F16": "FLOAT16", "BF16": "BFLOAT16", "F32": "FLOAT32", "F64": "FLOAT64", "C64": "COMPLEX64", "C128": "COMPLEX128",
+    "F8E4M3": "FLOAT8_E4M3FN", "F8E5M2": "FLOAT8_E5M2",
 }  # fmt: skip
 ROW = re.compile(r'^OPENXPU_KERNEL\(\s*(\w+)\s*,\s*(.+?)\s*,\s*"([^"]+)"\s*,\s*([\w\s,]+?)\s*\)\s*;?\s*(//.*)?$')
 

@@ -58,6 +58,8 @@ struct Kernel {
   std::atomic<bool> described{false};
   uint64_t dynamic_mask = 0;
   PlanCache cache;
+  // The elements are moved, not looked at: any dtype of one byte goes as u8.
+  bool moves_bits = false;
   // Set for kernels whose output has no size yet when the kernel is called (output_sizes.cc).
   void (*size_outputs)(const void* const* args) = nullptr;
   // Set for kernels that need no plan (device_kernels.cc).

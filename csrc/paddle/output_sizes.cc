@@ -101,6 +101,7 @@ void connect_output_sizes() {
   find_kernel("arange_tensor")->direct = arange_tensor;
   find_kernel("linspace")->size_outputs = size_linspace;
   find_kernel("contiguous")->size_outputs = dense_contiguous;
+  for (const char* name : {"contiguous", "strided_copy"}) find_kernel(name)->moves_bits = true;
   find_kernel("strided_copy")->size_outputs = view_strided_copy;
 }
 

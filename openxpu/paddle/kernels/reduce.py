@@ -10,6 +10,7 @@ from openxpu.ops import reduce
 from openxpu.ops.plan import PlanBuilder, Tensor
 from openxpu.ops.reduce import normalize_axes
 from openxpu.paddle.kernels import phi_kernel
+from openxpu.paddle.outputs import required
 
 Axes = Sequence[int]
 Plan = Callable[[PlanBuilder, Tensor, Tensor, Sequence[int]], Any]
@@ -109,22 +110,22 @@ def prod_infer(b: PlanBuilder, x: Tensor, dims: Axes, keep_dim: bool, out: Tenso
 
 @phi_kernel
 def any(b: PlanBuilder, x: Tensor, dims: Axes, keep_dim: bool, out: Tensor) -> None:
-    _reduce(b, reduce.plan_any, x, dims, out)
+    _reduce(b, reduce.plan_any, x, dims, required(b, out, "bool"))
 
 
 @phi_kernel
 def any_raw(b: PlanBuilder, x: Tensor, dims: Axes, keep_dim: bool, reduce_all: bool, out: Tensor) -> None:
-    _reduce(b, reduce.plan_any, x, dims, out, reduce_all)
+    _reduce(b, reduce.plan_any, x, dims, required(b, out, "bool"), reduce_all)
 
 
 @phi_kernel
 def all(b: PlanBuilder, x: Tensor, dims: Axes, keep_dim: bool, out: Tensor) -> None:
-    _reduce(b, reduce.plan_all, x, dims, out)
+    _reduce(b, reduce.plan_all, x, dims, required(b, out, "bool"))
 
 
 @phi_kernel
 def all_raw(b: PlanBuilder, x: Tensor, dims: Axes, keep_dim: bool, reduce_all: bool, out: Tensor) -> None:
-    _reduce(b, reduce.plan_all, x, dims, out, reduce_all)
+    _reduce(b, reduce.plan_all, x, dims, required(b, out, "bool"), reduce_all)
 
 
 @phi_kernel
