@@ -7,17 +7,11 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from openxpu.compiler.target import Target
-
-
-def directory() -> Path:
-    """Where images are kept: OPENXPU_CACHE_DIR, else ~/.cache/openxpu."""
-    named = os.environ.get("OPENXPU_CACHE_DIR")
-    return Path(named) if named else Path.home() / ".cache" / "openxpu"
+from openxpu.environment import cache_dir
 
 
 def _digest_files(paths: list[Path]) -> str:
@@ -67,4 +61,4 @@ def key(ref: str, arg_types: list[str], constexprs: dict[str, Any], target: Targ
 
 
 def path(key_: str) -> Path:
-    return directory() / key_[:2] / f"{key_}.oxk"
+    return cache_dir() / key_[:2] / f"{key_}.oxk"

@@ -57,7 +57,8 @@ def test_times_are_those_of_the_run(events: list[dict]) -> None:
 
 def test_the_summary_lists_kernels(capsys: pytest.CaptureFixture[str]) -> None:
     with profiler.Profiler(
-        targets=[profiler.ProfilerTarget.CPU, profiler.ProfilerTarget.CUSTOM_DEVICE]
+        targets=[profiler.ProfilerTarget.CPU, profiler.ProfilerTarget.CUSTOM_DEVICE],
+        on_trace_ready=lambda _: None,  # else it writes a folder
     ) as profile:
         work()
         profile.step()
