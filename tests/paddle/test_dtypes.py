@@ -14,6 +14,14 @@ DTYPES = [
     "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",
     "complex64", "complex128", "float8_e4m3fn", "float8_e5m2",
 ]  # fmt: skip
+
+
+def _set(x: Any, y: Any) -> Any:
+    changed = x.clone()
+    changed[1:3] = y[0]
+    return changed
+
+
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "add": lambda x, y: x + y,
     "subtract": lambda x, y: x - y,
@@ -27,7 +35,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "power": lambda x, y: x**2,
     "equal": lambda x, y: x == y,
     "less": lambda x, y: x < y,
-    "maximum": lambda x, y: paddle.maximum(x, y),
+    "maximum": paddle.maximum,
     "sum": lambda x, y: x.sum(),
     "sum of rows": lambda x, y: x.sum(0),
     "mean": lambda x, y: x.mean(),
@@ -45,7 +53,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "where": lambda x, y: paddle.where(paddle.to_tensor([[True, False] * 3] * 4), x, y),
     "zero": lambda x, y: x.clone().zero_(),
     "ones_like": lambda x, y: paddle.ones_like(x),
-    "set item": lambda x, y: _set(x, y),
+    "set item": _set,
     "exp": lambda x, y: paddle.exp(x),
     "sqrt": lambda x, y: paddle.sqrt(x),
     "abs": lambda x, y: paddle.abs(x),
@@ -60,12 +68,6 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "sort": lambda x, y: paddle.sort(x, 1),
     "unique": lambda x, y: paddle.unique(x),
 }  # fmt: skip
-
-
-def _set(x: Any, y: Any) -> Any:
-    changed = x.clone()
-    changed[1:3] = y[0]
-    return changed
 
 
 def inputs(dtype: str) -> tuple[Any, Any]:
@@ -90,7 +92,9 @@ def run(where: str, operator: Callable[[Any, Any], Any], dtype: str) -> Any:
             return str(error).strip().splitlines()
         kind = str(out.dtype).removeprefix("paddle.")
         values = out.to("cpu")
-        return kind, values.numpy() if kind[:4] in ("bool", "comp", "int6") else values.astype("float64").numpy()
+        return kind, values.numpy() if kind[:4] in ("bool", "comp", "int6") else values.astype(
+            "float64"
+        ).numpy()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
