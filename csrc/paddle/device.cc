@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <mutex>
+#include <unordered_set>
 
 #include "card.h"
 #include "errors.h"
@@ -16,6 +18,34 @@ namespace {
 thread_local int current_card = 0;
 
 Stream& stream_of(C_Stream stream) { return *reinterpret_cast<Stream*>(stream); }
+
+// A CPU kernel of Paddle that gets a tensor of a card copies it with what it takes for the stream
+// of its own context (phi::Copy casts every context to that of a custom device): null, or no stream
+// at all. Such copies have to be done at once.
+class Streams {
+ public:
+  void add(C_Stream stream) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    live_.insert(stream);
+  }
+  void remove(C_Stream stream) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    live_.erase(stream);
+  }
+  bool has(C_Stream stream) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return live_.count(stream) > 0;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::unordered_set<C_Stream> live_;
+};
+// Never destroyed: Paddle destroys its streams after main().
+Streams& streams() {
+  static auto* instance = new Streams;
+  return *instance;
+}
 Event& event_of(C_Event event) { return *reinterpret_cast<Event*>(event); }
 
 // For calls that Paddle makes from destructors, where an exception would end the process.
@@ -81,10 +111,14 @@ C_Status synchronize_device(const C_Device device) {
 
 C_Status create_stream(const C_Device device, C_Stream* stream) {
   *stream = reinterpret_cast<C_Stream>(new Stream(card(device->id)));
+  streams().add(*stream);
   return C_SUCCESS;
 }
 C_Status destroy_stream(const C_Device, C_Stream stream) {
-  return quiet([&] { delete &stream_of(stream); });
+  return quiet([&] {
+    streams().remove(stream);
+    delete &stream_of(stream);
+  });
 }
 C_Status query_stream(const C_Device, C_Stream stream) {
   return stream_of(stream).query() ? C_SUCCESS : C_FAILED;
@@ -193,26 +227,33 @@ C_Status copy_p2p(const C_Device dst_device, const C_Device src_device, void* ds
   card(dst_device->id).copy_sync(dst, src, size, OPENXPU_CARD_TO_CARD);
   return C_SUCCESS;
 }
-C_Status async_copy_h2d(const C_Device, C_Stream stream, void* dst, const void* src, size_t size) {
+C_Status async_copy_h2d(const C_Device device, C_Stream stream, void* dst, const void* src,
+                        size_t size) {
+  if (!streams().has(stream)) return copy_h2d(device, dst, src, size);
   const EnqueueNote note(stream_of(stream), 1);
   stream_of(stream).copy(dst, src, size, OPENXPU_HOST_TO_CARD);
   return C_SUCCESS;
 }
 // Paddle reads ordinary host memory right after this call on some paths (as CUDA's copies to memory
 // that is not pinned allow), so the copy has arrived when this returns.
-C_Status async_copy_d2h(const C_Device, C_Stream stream, void* dst, const void* src, size_t size) {
+C_Status async_copy_d2h(const C_Device device, C_Stream stream, void* dst, const void* src,
+                        size_t size) {
+  if (!streams().has(stream)) return copy_d2h(device, dst, src, size);
   const EnqueueNote note(stream_of(stream), 1);
   stream_of(stream).copy(dst, src, size, OPENXPU_CARD_TO_HOST);
   stream_of(stream).synchronize();
   return C_SUCCESS;
 }
-C_Status async_copy_d2d(const C_Device, C_Stream stream, void* dst, const void* src, size_t size) {
+C_Status async_copy_d2d(const C_Device device, C_Stream stream, void* dst, const void* src,
+                        size_t size) {
+  if (!streams().has(stream)) return copy_d2d(device, dst, src, size);
   const EnqueueNote note(stream_of(stream), 1);
   stream_of(stream).copy(dst, src, size, OPENXPU_CARD_TO_CARD);
   return C_SUCCESS;
 }
-C_Status async_copy_p2p(const C_Device, const C_Device src_device, C_Stream stream, void* dst,
-                        const void* src, size_t size) {
+C_Status async_copy_p2p(const C_Device dst_device, const C_Device src_device, C_Stream stream,
+                        void* dst, const void* src, size_t size) {
+  if (!streams().has(stream)) return copy_p2p(dst_device, src_device, dst, src, size);
   card(src_device->id).synchronize();
   const EnqueueNote note(stream_of(stream), 1);
   stream_of(stream).copy(dst, src, size, OPENXPU_CARD_TO_CARD);
