@@ -36,7 +36,7 @@ def adamw(paddle: ModuleType, rate: float) -> Any:
     ("batch", "length", "sizes", "rate"),
     [
         pytest.param(8, 24, (48, 4, 96, 2, "gelu"), 1e-3, id="small"),
-        pytest.param(8, 128, (512, 8, 2048, 6, "relu"), 1e-4, id="issue", marks=pytest.mark.slow),
+        pytest.param(8, 128, (512, 8, 2048, 6, "relu"), 1e-5, id="full", marks=pytest.mark.slow),
     ],
 )
 def test_twenty_steps_like_the_cpu(
