@@ -244,10 +244,38 @@ def _patch_auto_cast(module: Any) -> None:
     module._is_custom_device_bfloat16_supported = supported
 
 
+@functools.cache
+def _has_kernel(name: str) -> bool:
+    from openxpu.paddle.counters import registered_kernels
+
+    return name in registered_kernels()
+
+
+def _chooses_attention(original: Callable[..., str]) -> Callable[..., str]:
+    """On a device named xpu, Paddle takes flash attention for given."""
+
+    @functools.wraps(original)
+    def choose(*args: Any, **keywords: Any) -> str:
+        chosen = original(*args, **keywords)
+        return "math" if chosen == "flash_attn" and not _has_kernel("flash_attn") else chosen
+
+    return choose
+
+
+def _patch_flash_attention(module: Any) -> None:
+    module._select_sdp = _chooses_attention(module._select_sdp)
+
+
+def _patch_sdpa(module: Any) -> None:
+    module.select_sdp_for_sdpa = _chooses_attention(module.select_sdp_for_sdpa)
+
+
 _PATCHES: dict[str, Callable[[Any], None]] = {
     "paddle.base.framework": _patch_framework,
     "paddle.device": _patch_device,
     "paddle.amp.auto_cast": _patch_auto_cast,
+    "paddle.nn.functional.flash_attention": _patch_flash_attention,
+    "paddle.nn.functional.sdpa": _patch_sdpa,
 }
 
 
