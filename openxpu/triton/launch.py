@@ -18,6 +18,7 @@ from openxpu import _runtime
 from openxpu.compiler import image
 from openxpu.runtime import Stream, current_device
 from openxpu.triton.arguments import Kind, kind_of
+from openxpu.triton.descriptor import Described
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def _flat_values(signature: Iterable[Any], values: Iterable[Any]) -> list[Any]:
         if isinstance(type_, tuple):
             flat += _flat_values(type_, value)
         elif _is_descriptor(type_):
-            flat += decompose_descriptor(value)
+            base, *sizes = decompose_descriptor(value)
+            flat += [base.argument if isinstance(base, Described) else base, *sizes]
         else:
             flat.append(value)
     return flat
