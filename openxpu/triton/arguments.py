@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from openxpu.runtime import Array
 
-_NUMPY_DTYPES = frozenset(
-    ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-    + ("float16", "float32", "float64", "bfloat16")
-)
+_NUMPY_DTYPES = {
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float16", "float32", "float64", "bfloat16",
+}  # fmt: skip
 
 
 class Kind(enum.Enum):

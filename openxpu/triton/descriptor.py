@@ -11,7 +11,7 @@ class _DType:
     def __init__(self, name: str) -> None:
         from triton._utils import canonicalize_dtype, get_primitive_bitwidth
 
-        self.name = canonicalize_dtype(name)
+        self.name: str = canonicalize_dtype(name)
         self.itemsize = max(1, get_primitive_bitwidth(self.name) // 8)
         self.is_floating_point = self.name.startswith(("fp", "bf"))
 

@@ -84,9 +84,11 @@ def run({self._header()}):
 
     def slow(self, values: Sequence[Any], grid: Any, warmup: bool, options: dict[str, Any]) -> Any:
         """Triton's own run."""
-        positional, named = [], {}
+        # Hooks see what most callers write: values by position, constants by name.
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
         for p, value in zip(self.parameters, values, strict=True):
-            if p.kind is inspect.Parameter.KEYWORD_ONLY:
+            if named or p.name in self.constants or p.kind is inspect.Parameter.KEYWORD_ONLY:
                 named[p.name] = value
             else:
                 positional.append(value)
@@ -193,8 +195,11 @@ def path({", ".join([*names, "grid", "options"])}):
             "_xpu_entries": entries,
             "_xpu_missing": object(),
             "_xpu_current_device": current_device,
-            "_xpu_paddle_stream": _paddle_stream,
         }
+        if of_kind[Kind.PADDLE]:
+            from openxpu.paddle.streams import stream_of
+
+            scope["_xpu_paddle_stream"] = stream_of
         exec(source, scope)
         path: Callable[..., Any] = scope["path"]
         return path
@@ -219,15 +224,3 @@ def path({", ".join([*names, "grid", "options"])}):
             except TypeError:  # an unhashable constant: never found again
                 return kernel
         return kernel
-
-
-def _paddle_stream(*addresses: int) -> _runtime.Stream:
-    """Paddle's current stream of the card that holds the first tensor which is on a card."""
-    from openxpu.paddle.streams import current_stream
-    from openxpu.runtime import current_device
-
-    for address in addresses:
-        card = _runtime.card_at(address)
-        if card >= 0:
-            return current_stream(card)
-    return current_device().card.current_stream

@@ -68,14 +68,13 @@ def enqueue(
     if isinstance(stream, _runtime.Stream):
         launcher(stream, wait, grid, *values)
         return
-    card = _card_of(arrays, paddle_tensors)
-    current = _runtime.card(card).current_stream
-    if not any(_runtime.card_at(tensor.data_ptr()) >= 0 for tensor in paddle_tensors):
+    current = _runtime.card(_card_of(arrays, paddle_tensors)).current_stream
+    if not paddle_tensors:
         launcher(current, wait, grid, *values)
         return
-    from openxpu.paddle.streams import current_stream
+    from openxpu.paddle.streams import stream_of
 
-    stream = current_stream(card)
+    stream = stream_of(*(tensor.data_ptr() for tensor in paddle_tensors))
     if arrays:
         _join(stream, current)
     launcher(stream, wait, grid, *values)

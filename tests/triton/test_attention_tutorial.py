@@ -1,10 +1,11 @@
 """The sixth Triton tutorial: fused attention by descriptors that the kernel makes, or the host."""
 
 import numpy as np
-import openxpu
 import pytest
 import triton
 import triton.language as tl
+
+import openxpu
 from openxpu.triton import tensor_descriptor
 
 
@@ -23,7 +24,7 @@ def attention_inner(
         lo, hi = 0, N_CTX
     offsetk_y = offset_y + lo
     for start_n in tl.range(lo, hi, BLOCK_N):
-        start_n = tl.multiple_of(start_n, BLOCK_N)
+        start_n = tl.multiple_of(start_n, BLOCK_N)  # noqa: PLW2901 - as the tutorial has it
         k = desc_k.load([offsetk_y, 0]).T
         qk = tl.dot(q, k)
         if STAGE == 2:

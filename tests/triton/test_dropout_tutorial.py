@@ -1,9 +1,10 @@
 """The fourth Triton tutorial: dropout from a seed, with Triton's own stream of random numbers (Philox 4x32-10)."""
 
 import numpy as np
-import openxpu
 import triton
 import triton.language as tl
+
+import openxpu
 
 
 @triton.jit

@@ -1,10 +1,11 @@
 """Grids: tuples, lists and functions of one to three numbers, no programs, and sentences for the rest."""
 
 import numpy as np
-import openxpu
 import pytest
 import triton
 import triton.language as tl
+
+import openxpu
 
 
 @triton.jit
@@ -51,6 +52,8 @@ def test_no_programs(grid):
 def test_refused(grid):
     out = openxpu.zeros(100, "i32")
     for _ in range(3):
-        with pytest.raises(ValueError, match="where_kernel was launched with the grid .*give one to three whole"):
+        with pytest.raises(
+            ValueError, match=r"where_kernel was launched with the grid .*give one to three whole"
+        ):
             where_kernel[grid](out, ROW=3)
         where_kernel[(1,)](out, ROW=3)

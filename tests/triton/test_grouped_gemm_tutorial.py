@@ -1,9 +1,10 @@
 """The eighth Triton tutorial: products of several sizes in one launch, from tables of pointers, sizes and strides."""
 
 import numpy as np
-import openxpu
 import triton
 import triton.language as tl
+
+import openxpu
 
 
 @triton.autotune(

@@ -1,10 +1,11 @@
 """The fifth Triton tutorial: layer norm forward and backward; rows accumulate their partial sums under spin locks."""
 
 import numpy as np
-import openxpu
 import pytest
 import triton
 import triton.language as tl
+
+import openxpu
 
 
 @triton.jit

@@ -1,10 +1,11 @@
 """The third Triton tutorial: a matrix product with grouped programs, tuned, with an activation."""
 
 import numpy as np
-import openxpu
 import pytest
 import triton
 import triton.language as tl
+
+import openxpu
 
 
 def configs():
@@ -96,7 +97,9 @@ def test_matmul(random, size, dtype, activation):
     a = (random.standard_normal((m, k)) / 4).astype(dtype)
     b = (random.standard_normal((k, n)) / 4).astype(dtype)
     for _ in range(2):
-        c = matmul(openxpu.from_numpy(a), openxpu.from_numpy(b), {"f4": "f32", "f2": "f16"}[dtype], activation)
+        c = matmul(
+            openxpu.from_numpy(a), openxpu.from_numpy(b), {"f4": "f32", "f2": "f16"}[dtype], activation
+        )
     expected = a.astype("f8") @ b.astype("f8")
     if activation:
         expected = np.where(expected >= 0, expected, 0.01 * expected)

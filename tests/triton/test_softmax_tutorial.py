@@ -1,12 +1,13 @@
 """The second Triton tutorial: fused softmax by persistent programs, sized from what the driver says of the card."""
 
 import numpy as np
-import openxpu
 import pytest
 import triton
 import triton.language as tl
 from scipy.special import softmax as reference
 from triton.runtime import driver
+
+import openxpu
 
 
 @triton.jit

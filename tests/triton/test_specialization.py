@@ -1,9 +1,10 @@
 """Triton's specialisation: integers that are 1 or multiples of 16, alignment, classes and values of constants."""
 
 import numpy as np
-import openxpu
 import triton
 import triton.language as tl
+
+import openxpu
 
 
 @triton.jit

@@ -2,10 +2,11 @@
 
 import ml_dtypes
 import numpy as np
-import openxpu
 import pytest
 import triton
 import triton.language as tl
+
+import openxpu
 from openxpu.triton import numpy_argument
 
 

@@ -1,4 +1,5 @@
-// Packs Python values into the argument slots of a kernel and enqueues one launch; on the path of every kernel[grid](...).
+// Packs Python values into the argument slots of a kernel and enqueues one launch; on the path of
+// every kernel[grid](...).
 #include "launcher.h"
 
 #include <nanobind/stl/string.h>
@@ -120,7 +121,7 @@ class Launcher {
       if (argument.kind == Kind::kSkip) continue;
       nb::handle value = values[i];
       slots[count++] = argument.kind == Kind::kPointer ? pointer(stream, value, wait)
-                                                        : number(argument, value, i);
+                                                       : number(argument, value, i);
     }
     launch.entry = entry_;
     launch.args = slots;
@@ -198,9 +199,8 @@ class Launcher {
       case Kind::kBF16:
         return bf16_bits(nb::cast<double>(value));
       case Kind::kF32:
-        return low_bits(static_cast<float>(PyFloat_Check(value.ptr())
-                                               ? PyFloat_AS_DOUBLE(value.ptr())
-                                               : nb::cast<double>(value)));
+        return low_bits(static_cast<float>(
+            PyFloat_Check(value.ptr()) ? PyFloat_AS_DOUBLE(value.ptr()) : nb::cast<double>(value)));
       case Kind::kF64: {
         auto wide = nb::cast<double>(value);
         uint64_t bits;
@@ -262,8 +262,7 @@ void bind_launcher(nb::module_& m) {
       .def("__call__", &Launcher::call, "stream"_a, "wait"_a, "grid"_a, "values"_a,
            "Enqueues one launch; card arrays, addresses and numbers in the order of the types.");
   m.def(
-      "stream_at",
-      [](uint64_t address) { return reinterpret_cast<Stream*>(address); }, "address"_a,
+      "stream_at", [](uint64_t address) { return reinterpret_cast<Stream*>(address); }, "address"_a,
       nb::rv_policy::reference,
       "The stream that C++ made at this address, as Paddle reports its own.");
   m.def(
