@@ -359,7 +359,8 @@ class _Parser:
             return [Type(pointer.pointee.dtype, pointer.shape, pointer.pointee.pointee)]
         arrow = _top_level(signature, "->", last=True)
         if arrow >= 0:
-            return split_types(signature[arrow + 2 :])
+            types = split_types(signature[arrow + 2 :])
+            return types * 2 if name == "tt.split" else types  # both halves have the type that is printed once
         to = _top_level(signature, " to ", last=True)
         if to >= 0:
             return [parse_type(signature[to + 4 :])]

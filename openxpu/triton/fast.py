@@ -178,10 +178,15 @@ def path({", ".join([*names, "grid", "options"])}):
             return _xpu_slow(({values}), grid, False, options)
     if grid.__class__ is not tuple and callable(grid):
         grid = grid({{{", ".join(f"{n!r}: {n}" for n in names)}}})
-    _xpu_launch({stream}, {bool(of_kind[Kind.HOST])}, grid, {", ".join(passed)})
+    try:
+        _xpu_launch({stream}, {bool(of_kind[Kind.HOST])}, grid, {", ".join(passed)})
+    except KeyboardInterrupt:
+        _xpu_abandoned.append(({values}))
+        raise
     return _xpu_kernel
 """
         from openxpu.runtime import current_device
+        from openxpu.triton.launch import abandoned
 
         scope: dict[str, Any] = {
             "_xpu_knobs": self.knobs,
@@ -195,6 +200,7 @@ def path({", ".join([*names, "grid", "options"])}):
             "_xpu_entries": entries,
             "_xpu_missing": object(),
             "_xpu_current_device": current_device,
+            "_xpu_abandoned": abandoned,
         }
         if of_kind[Kind.PADDLE]:
             from openxpu.paddle.streams import stream_of

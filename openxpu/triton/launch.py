@@ -20,6 +20,9 @@ from openxpu.runtime import Stream, current_device
 from openxpu.triton.arguments import Kind, kind_of
 from openxpu.triton.descriptor import Described
 
+# Arguments of launches on host memory whose wait was interrupted: the kernel may still be using them.
+abandoned: list[Any] = []
+
 
 @dataclass(frozen=True)
 class Function:
@@ -60,6 +63,23 @@ def enqueue(
     arrays = [v for v, kind in zip(values, kinds, strict=True) if kind is Kind.ARRAY]
     paddle_tensors = [v for v, kind in zip(values, kinds, strict=True) if kind is Kind.PADDLE]
     wait = Kind.HOST in kinds
+    try:
+        _enqueue(launcher, grid, values, kinds, arrays, paddle_tensors, wait, stream)
+    except KeyboardInterrupt:
+        abandoned.append(values)
+        raise
+
+
+def _enqueue(
+    launcher: _runtime.Launcher,
+    grid: Sequence[int],
+    values: Sequence[Any],
+    kinds: Sequence[Kind],
+    arrays: Sequence[Any],
+    paddle_tensors: Sequence[Any],
+    wait: bool,
+    stream: Any,
+) -> None:
     values = [
         v.data_ptr() if kind in (Kind.PADDLE, Kind.HOST) else v for v, kind in zip(values, kinds, strict=True)
     ]
