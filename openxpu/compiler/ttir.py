@@ -360,7 +360,9 @@ class _Parser:
         arrow = _top_level(signature, "->", last=True)
         if arrow >= 0:
             types = split_types(signature[arrow + 2 :])
-            return types * 2 if name == "tt.split" else types  # both halves have the type that is printed once
+            return (
+                types * 2 if name == "tt.split" else types
+            )  # both halves have the type that is printed once
         to = _top_level(signature, " to ", last=True)
         if to >= 0:
             return [parse_type(signature[to + 4 :])]

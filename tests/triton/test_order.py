@@ -1,6 +1,7 @@
 """When work runs: in stream order, on the right stream, with memory that lives until the launch has run."""
 
 import gc
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import triton.language as tl
 
 import openxpu
 from openxpu import _runtime
+from openxpu.triton import launch, numpy_argument
 
 
 @triton.jit
@@ -126,3 +128,25 @@ def test_memory_shared_by_dlpack():
         slow_increment[(4,)](shared, N, STEPS, BLOCK=1024)
         shared.mul_(2)  # torch knows nothing of the card's streams
     np.testing.assert_allclose(array.numpy(), 14, rtol=1e-3)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_an_interrupted_wait_keeps_host_memory(warm):
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    if warm:
+        for _ in range(3):
+            slow_increment[(4,)](numpy_argument(np.zeros(N, "f4")), N, 2, BLOCK=1024)
+    launch.abandoned.clear()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        with pytest.raises(KeyboardInterrupt):
+            slow_increment[(4,)](numpy_argument(np.zeros(N, "f4")), N, 4_000_000, BLOCK=1024)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(launch.abandoned) == 1
+    openxpu.synchronize()
+    launch.abandoned.clear()
