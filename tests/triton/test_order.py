@@ -135,15 +135,16 @@ def test_an_interrupted_wait_keeps_host_memory(warm):
     def interrupt(number, frame):
         raise KeyboardInterrupt
 
-    if warm:
-        for _ in range(3):
-            slow_increment[(4,)](numpy_argument(np.zeros(N, "f4")), N, 2, BLOCK=1024)
+    argument = numpy_argument(np.zeros(N, "f4"))
+    slow_increment.warmup(argument, N, 16, BLOCK=1024, grid=(4,))  # an interrupt must not meet the compiler
+    for _ in range(3 if warm else 0):
+        slow_increment[(4,)](argument, N, 16, BLOCK=1024)
     launch.abandoned.clear()
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.01)
         with pytest.raises(KeyboardInterrupt):
-            slow_increment[(4,)](numpy_argument(np.zeros(N, "f4")), N, 4_000_000, BLOCK=1024)
+            slow_increment[(4,)](argument, N, 4_000_000, BLOCK=1024)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
