@@ -69,7 +69,7 @@ __all__ = [
     "zeros",
 ]
 
-_ROOMS = ("ops", "paddle", "compiler", "environment")
+_ROOMS = ("ops", "paddle", "compiler", "environment", "triton")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-# Types of the native module (csrc/runtime/python/module.cc).
+# Types of the native module (csrc/runtime/python).
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,6 +69,13 @@ class Buffer:
 
 class Image:
     def symbol(self, name: str) -> int: ...
+
+class Launcher:
+    def __init__(self, name: str, entry: int, scratch_bytes: int, types: Sequence[str]) -> None: ...
+    def __call__(self, stream: Stream, wait: bool, grid: Sequence[int], *values: Any) -> bool: ...
+
+def stream_at(address: int) -> Stream: ...
+def card_at(address: int) -> int: ...
 
 Slot = tuple[Any, ...]
 

@@ -334,7 +334,9 @@ void Card::synchronize(const Interrupt& interrupt) {
   {
     std::lock_guard<std::mutex> lock(streams_mutex_);
     for (Stream* s : streams_) {
-      int one = driver().stream_wait(s->handle(), 0);
+      // An event is reached a moment before its command leaves the queue, and a failure is told
+      // once the queue is empty. The limit is for streams that other threads keep busy.
+      int one = driver().stream_wait(s->handle(), pending.empty() ? 0 : kInterruptNs);
       if (one == OPENXPU_OK || one == OPENXPU_NOT_READY || status != OPENXPU_OK) continue;
       status = one;
       sentence = driver().last_error();

@@ -280,15 +280,19 @@ def compile_ttir(text: str, target: Target, dump: tuple[str, ...] = ()) -> Compi
     )
 
 
-def compile_kernel(ref: str, arg_types: list[str], constexprs: dict[str, Any], target: Target) -> Compiled:
+def compile_text(name: str, text: str, target: Target) -> Compiled:
+    """TTIR text -> object code; prints the stages that OPENXPU_DUMP names."""
     wanted = tuple(w for w in os.environ.get("OPENXPU_DUMP", "").split(",") if w)
-    text = make_ttir(ref, arg_types, constexprs)
     compiled = compile_ttir(text, target, wanted)
     if "ttir" in wanted:
         compiled.stages["ttir"] = text
-    for name, content in compiled.stages.items():
-        print(f"--- {ref}: {name}\n{content}", file=sys.stderr)
+    for stage, content in compiled.stages.items():
+        print(f"--- {name}: {stage}\n{content}", file=sys.stderr)
     return compiled
+
+
+def compile_kernel(ref: str, arg_types: list[str], constexprs: dict[str, Any], target: Target) -> Compiled:
+    return compile_text(ref, make_ttir(ref, arg_types, constexprs), target)
 
 
 def versions() -> str:

@@ -23,7 +23,7 @@ _LEFT = re.compile(r"^((?:%[\w$.\-]+(?::\d+)?)(?:,\s*%[\w$.\-]+(?::\d+)?)*)\s*=\
 _NAME = re.compile(r'^"?([a-z_]+(?:\.[a-z_0-9]+)+)"?')
 _PRED = {"slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge", "eq", "ne"}
 
-_REFUSED = {
+REFUSED = {
     "tt.elementwise_inline_asm": "inline assembly is written for one chip; use plain Triton operations.",
     "tt.map_elementwise": "tl.map_elementwise is not compiled; write the expression on tiles with tl.where.",
     "tt.dot_scaled": "tl.dot_scaled is not compiled; scale the operands and use tl.dot.",
@@ -252,8 +252,8 @@ class _Parser:
         if match is None:
             raise CompileError(f"TTIR line not understood: {original}")
         name = match.group(1)
-        if name in _REFUSED:
-            raise CompileError(f"The kernel uses {name}: {_REFUSED[name]}")
+        if name in REFUSED:
+            raise CompileError(f"The kernel uses {name}: {REFUSED[name]}")
         rest = line[match.end() :].strip()
         self.at += 1
         op = Op(name, [])
@@ -359,7 +359,10 @@ class _Parser:
             return [Type(pointer.pointee.dtype, pointer.shape, pointer.pointee.pointee)]
         arrow = _top_level(signature, "->", last=True)
         if arrow >= 0:
-            return split_types(signature[arrow + 2 :])
+            types = split_types(signature[arrow + 2 :])
+            return (
+                types * 2 if name == "tt.split" else types
+            )  # both halves have the type that is printed once
         to = _top_level(signature, " to ", last=True)
         if to >= 0:
             return [parse_type(signature[to + 4 :])]

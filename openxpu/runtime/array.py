@@ -173,6 +173,26 @@ class Array:
             raise ValueError(f"only an array of one element has an item, this one has shape {self.shape}")
         return self.numpy().reshape(()).item()
 
+    def zero_(self) -> Array:
+        """Fills the array with zeros, in stream order. The array must be contiguous."""
+        if not self.contiguous:
+            raise ValueError(f"only a contiguous array can be filled; this one has strides {self.strides}")
+        self.device.card.current_stream.fill(self._address, 0, self.nbytes)
+        return self
+
+    def clone(self) -> Array:
+        """A copy on the same card, in stream order. The array must be contiguous."""
+        return empty(self.shape, self.dtype, self.device).copy_(self)
+
+    def copy_(self, source: Array) -> Array:
+        """Takes over the values of another array of the card, in stream order. Both must be contiguous and alike."""
+        if not (self.contiguous and source.contiguous):
+            raise ValueError("only contiguous arrays can be copied into each other")
+        if (source.shape, source.dtype, source.device) != (self.shape, self.dtype, self.device):
+            raise ValueError(f"{source!r} cannot be copied into {self!r}; shape, dtype and card must agree")
+        self.device.card.current_stream.copy(self._address, source._address, self.nbytes, "d2d")
+        return self
+
     def _host_view(self, dtype: np.dtype[Any]) -> NDArray[Any]:
         low, high = _extent(self.shape, self.strides)
         if self.size == 0:

@@ -156,3 +156,16 @@ def while_tiles(x, out, n, BLOCK: tl.constexpr):
             v = tl.reshape(v, (BLOCK,)) - 0.25
         steps += 1
     tl.store(out + offs, v)
+
+
+@triton.jit
+def halves(x, out, M: tl.constexpr, N: tl.constexpr):
+    """The left and the right half of a tile, then pairs of neighbours."""
+    at = tl.arange(0, M)[:, None] * N + tl.arange(0, N)[None, :]
+    half = tl.arange(0, M)[:, None] * (N // 2) + tl.arange(0, N // 2)[None, :]
+    v = tl.load(x + at)
+    left, right = tl.split(tl.permute(tl.reshape(v, (M, 2, N // 2)), (0, 2, 1)))
+    tl.store(out + half, left)
+    tl.store(out + M * N // 2 + half, right)
+    even, odd = tl.split(tl.reshape(v, (M, N // 2, 2)))
+    tl.store(out + M * N + half, even - odd)

@@ -153,3 +153,13 @@ def test_while_with_tiles():
     for step in range(5):
         v = v * np.float32(0.5) + 1 if step % 2 == 0 else v - np.float32(0.25)
     np.testing.assert_allclose(out, v, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("m", "n"), [(16, 32), (1, 4), (8, 2)])
+@pytest.mark.parametrize("dtype", ["f4", "i4", "f2"])
+def test_split_into_halves(m, n, dtype):
+    x = (RNG.standard_normal((m, n)) * 9).astype(dtype)
+    out = guarded(np.zeros(3 * m * n // 2, dtype))
+    launch("kernels_language:halves", (1,), guarded(x), out, M=m, N=n)
+    expected = [x[:, : n // 2], x[:, n // 2 :], x[:, ::2] - x[:, 1::2]]
+    np.testing.assert_array_equal(out, np.concatenate([e.ravel() for e in expected]))

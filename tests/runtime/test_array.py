@@ -134,3 +134,20 @@ def test_philox_state_of_a_card() -> None:
     assert card.philox() == (2**63 + 5, 0)
     card.set_philox(3, 17)
     assert card.philox() == (3, 17)
+
+
+def test_zero_clone_copy() -> None:
+    values = np.arange(24, dtype=np.float32).reshape(4, 6)
+    array = openxpu.from_numpy(values)
+    copy = array.clone()
+    assert array.zero_() is array
+    assert not array.numpy().any()
+    np.testing.assert_array_equal(copy.numpy(), values)
+    assert array.copy_(copy) is array
+    np.testing.assert_array_equal(array.numpy(), values)
+    column = array.view((4,), (6,))
+    for refused in (column.zero_, column.clone, lambda: column.copy_(column)):
+        with pytest.raises(ValueError, match="contiguous"):
+            refused()
+    with pytest.raises(ValueError, match="shape, dtype and card must agree"):
+        array.copy_(openxpu.from_numpy(values.ravel()))

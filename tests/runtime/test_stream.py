@@ -155,6 +155,14 @@ def test_failed_assert_is_raised_once_with_its_message(card: _runtime.Card) -> N
     assert out.item() == 5
 
 
+def test_failed_assert_is_raised_by_the_very_next_wait_for_the_card(card: _runtime.Card) -> None:
+    for _ in range(200):
+        card.current_stream.launch(machine_code.fail(), (1, 1, 1), [], name="gather")
+        with pytest.raises(openxpu.LaunchError, match='"gather"'):
+            card.synchronize()
+        card.synchronize()
+
+
 def test_arguments_arrive_as_the_contract_says(card: _runtime.Card) -> None:
     out = openxpu.zeros(16, "i64")
     stream = card.current_stream

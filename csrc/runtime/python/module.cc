@@ -10,10 +10,12 @@
 #include <cstring>
 #include <tuple>
 
+#include "buffer.h"
 #include "card.h"
 #include "environment.h"
 #include "host/cpu.h"
 #include "host/image.h"
+#include "launcher.h"
 #include "plan.h"
 #include "planner.h"
 #include "records.h"
@@ -42,21 +44,6 @@ void synchronize(Waitable& waitable) {
 // stream's thread would need the interpreter. So Python holds plans at one remove.
 struct PlanHandle {
   std::shared_ptr<Plan> plan;
-};
-
-// Card memory that goes back when its last Python owner goes.
-struct Buffer {
-  Card& card;
-  Stream* stream;
-  nb::object stream_owner;
-  uint64_t address, bytes;
-  Buffer(Card& card, uint64_t bytes, nb::object stream_object)
-      : card(card), stream(nullptr), stream_owner(std::move(stream_object)), bytes(bytes) {
-    stream = stream_owner.is_none() ? nullptr : nb::cast<Stream*>(stream_owner);
-    address = reinterpret_cast<uint64_t>(card.allocate(bytes, stream));
-  }
-  ~Buffer() { card.release(reinterpret_cast<void*>(address), stream); }
-  Buffer(const Buffer&) = delete;
 };
 
 template <typename Number>
@@ -437,6 +424,7 @@ NB_MODULE(_runtime, m) {
         driver().image_asserts(entry, texts.data(), static_cast<int>(texts.size()));
       },
       "entry"_a, "messages"_a);
+  bind_launcher(m);
   m.def("allowed_function", &host::allowed_function, "name"_a);
 
   nb::class_<PlanHandle>(
