@@ -68,16 +68,15 @@ class Process:
         self.peer = peer
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         threads = str(THREADS)
-        # The same openxpu as here (installed or of this tree), and this folder's benchmarks.
-        openxpu = importlib.util.find_spec("openxpu")
-        roots = [str(Path(openxpu.origin).parent.parent)] if openxpu and openxpu.origin else []
+        # The first openxpu with its native part (built in this tree, or installed), and this folder's benchmarks.
+        roots = [path for path in sys.path if any(Path(path, "openxpu").glob("_runtime.*.so"))][:1]
         self.child = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", peer.name],
             cwd=ROOT,
             env={
                 **os.environ,
                 "PYTHONSAFEPATH": "1",
-                "PYTHONPATH": os.pathsep.join([*roots, str(ROOT)]),
+                "PYTHONPATH": os.pathsep.join([*map(os.path.abspath, roots), str(ROOT)]),
                 "OMP_NUM_THREADS": threads,
                 "MKL_NUM_THREADS": threads,
                 "OPENXPU_CARD_THREADS": threads,
