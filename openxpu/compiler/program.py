@@ -64,11 +64,7 @@ class Program:
 
     def place_slot(self, slot: Slot) -> None:
         if slot.offset < 0:
-            size = 1
-            for d in slot.shape:
-                size *= d
-            element = {"i1": 1, "ptr": 8}.get(slot.dtype) or int(slot.dtype.lstrip("bfi")) // 8
-            slot.offset = self.reserve(size * element)
+            slot.offset = self.reserve(slot.nbytes)
 
     def reserve(self, nbytes: int) -> int:
         offset = self.scratch_bytes
@@ -362,11 +358,7 @@ class Program:
         b.position_at_end(good)
 
     def copy(self, source: Slot, target: Slot) -> None:
-        n = 1
-        for d in source.shape:
-            n *= d
-        nbytes = n * {"i1": 1, "ptr": 8}.get(source.dtype, 0) or n * int(source.dtype.lstrip("bfi")) // 8
-        self.memory_copy(self.b, self.slot_pointer(target), self.slot_pointer(source), nbytes)
+        self.memory_copy(self.b, self.slot_pointer(target), self.slot_pointer(source), source.nbytes)
 
     def memory_copy(self, b: ir.IRBuilder, target: Any, source: Any, nbytes: int) -> None:
         """Copy within scratch, a vector at a time (both ends are padded to whole 64-byte lines)."""

@@ -74,6 +74,11 @@ class Slot:
     dtype: str
     offset: int = -1  # bytes from the start of scratch, set when code is generated
 
+    @property
+    def nbytes(self) -> int:
+        tile = Type(self.dtype, self.shape)
+        return tile.numel * tile.bytes
+
 
 @dataclass(eq=False)
 class Keep:

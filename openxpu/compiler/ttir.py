@@ -6,6 +6,7 @@ import re
 import struct
 from typing import Any
 
+from openxpu.compiler.float8 import FORMATS, bits_to_float
 from openxpu.compiler.tile_ir import (
     Block,
     CompileError,
@@ -21,7 +22,7 @@ _VALUE = re.compile(r"%[A-Za-z0-9_$.\-]+(?:#\d+)?")
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _LEFT = re.compile(r"^((?:%[\w$.\-]+(?::\d+)?)(?:,\s*%[\w$.\-]+(?::\d+)?)*)\s*=\s*")
 _NAME = re.compile(r'^"?([a-z_]+(?:\.[a-z_0-9]+)+)"?')
-_PRED = {"slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge", "eq", "ne"}
+_FLOAT8 = {"f8E4M3FN": "f8e4m3", "f8E5M2": "f8e5m2"}
 
 _REFUSED = {
     "tt.elementwise_inline_asm": "inline assembly is written for one chip; use plain Triton operations.",
@@ -48,9 +49,11 @@ def parse_type(text: str) -> Type:
         return Type(text)
     if text == "index":
         return Type("i64")
+    if text in _FLOAT8:
+        return Type(_FLOAT8[text])
     if text.startswith("f8"):
         raise CompileError(
-            f"The kernel uses {text}: 8-bit floats are not supported on this card; use bf16 or f16."
+            f"The kernel uses {text}: the 8-bit floats of this card are float8e4nv and float8e5."
         )
     raise CompileError(f"The kernel uses the type {text}, which this compiler does not know.")
 
@@ -102,6 +105,8 @@ def _top_level(text: str, separator: str, last: bool = False) -> int:
 def _float(text: str, dtype: str) -> float:
     if text.startswith(("0x", "0X")):
         bits = int(text, 16)
+        if dtype in FORMATS:
+            return bits_to_float(dtype, bits)
         if dtype == "f64":
             return float(struct.unpack("<d", struct.pack("<Q", bits))[0])
         if dtype == "f32":
