@@ -739,9 +739,7 @@ class Nest:
         if name == "tt.gather":
             return self.gather_slot(op, coords, level)
         if name == "tt.split":
-            slot = self.program.schedule.slots[op.operands[0]]
-            last = Coord(c64(value.index), 0)
-            return self.load_slot(slot, value.type.dtype, (*coords, last), level)
+            return self.eval(op.operands[0], (*coords, Coord(c64(value.index), 0)))
         return self.lanes.apply(b, op, [self.eval(o, coords) for o in op.operands])
 
     def range(self, op: Op, coord: Coord, b: ir.IRBuilder) -> Any:

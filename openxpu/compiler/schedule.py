@@ -219,6 +219,8 @@ class Scheduler:
         self.all_slots: list[Slot] = []
         self.steps: dict[Block, list[Step]] = {}
         self.homes: dict[Value, Step] = {}
+        self._reached: dict[int, dict[Step, Reached]] = {}
+        self._lanes: dict[Step, int] = {}
         self.parents: dict[Block, Op] = {}
         self.users: dict[Value, list[Op]] = {}
         self._depends: dict[Value, frozenset[Op]] = {}
@@ -659,6 +661,21 @@ class Scheduler:
 
     def reach(self, step: Step, kept: dict[Value, Step]) -> Reached:
         """Every lazy tile that a step computes, with the dimensions it is computed at."""
+        cache = self._reached.setdefault(id(kept), {})
+        found = cache.get(step)
+        if found is None:
+            found = cache[step] = self.find_reached(step, kept)
+        return found
+
+    def forget(self, value: Value, home: Step) -> None:
+        """A value has got a home: steps that computed it reach less now, and its home may have got a root."""
+        for cache in self._reached.values():
+            for step in [s for s, reached in cache.items() if s is home or value in reached]:
+                del cache[step]
+                self._lanes.pop(step, None)
+        self._lanes.pop(home, None)
+
+    def find_reached(self, step: Step, kept: dict[Value, Step]) -> Reached:
         reached: Reached = {}
         stack = self.roots(step)
         while stack:
@@ -823,7 +840,9 @@ class Scheduler:
         mine = {d for d in dims if d is not None}
         if not mine:
             return 1.0
-        lane = self.lane(step, None)
+        lane = self._lanes.get(step)
+        if lane is None:
+            lane = self._lanes[step] = self.lane(step, None)
         if lane not in mine:
             return 1.0
         factor = 1.0
@@ -834,14 +853,17 @@ class Scheduler:
 
     def place(self, value: Value, kept: dict[Value, Step]) -> None:
         """Give a value a slot and a home: the first nest that computes all of it, or a nest of its own."""
+        kept[value] = home = self.find_home(value, kept)
+        self.forget(value, home)
+
+    def find_home(self, value: Value, kept: dict[Value, Step]) -> NestStep:
         op = value.op
         assert op is not None
         assert op.block is not None
         assert value.type.shape is not None
         reaching = [s for s in self.all_steps() if value in self.reach(s, kept)]
         if not reaching:
-            kept[value] = self.own_nest(value, kept)
-            return
+            return self.own_nest(value, kept)
         step = reaching[0]
         here = identity(len(value.type.shape), value.type.shape)
         if (
@@ -853,9 +875,8 @@ class Scheduler:
             and not any(self.clobbered(load, step) for load in self.loads(value))
         ):
             step.keeps.append(Keep(value, self.slot(value)))
-            kept[value] = step
-            return
-        kept[value] = self.own_nest(value, kept)
+            return step
+        return self.own_nest(value, kept)
 
     def own_nest(self, value: Value, kept: dict[Value, Step]) -> NestStep:
         assert value.op is not None
@@ -924,6 +945,7 @@ class Scheduler:
         for steps in self.steps.values():
             steps.sort(key=lambda s: s.order)
         self.decide()
+        self._reached.clear()  # the homes are what has been kept from here on
         for steps in self.steps.values():
             for step in steps:
                 if isinstance(step, NestStep):

@@ -363,6 +363,8 @@ class _Parser:
             assert pointer.pointee is not None
             return [Type(pointer.pointee.dtype, pointer.shape, pointer.pointee.pointee)]
         arrow = _top_level(signature, "->", last=True)
+        if name == "tt.split":  # two results, one type
+            return split_types(signature[arrow + 2 :]) * 2
         if arrow >= 0:
             return split_types(signature[arrow + 2 :])
         to = _top_level(signature, " to ", last=True)
