@@ -22,7 +22,7 @@ from triton._C.libtriton import passes
 from triton.compiler.code_generator import ast_to_ttir
 from triton.compiler.compiler import ASTSource
 
-from openxpu.compiler import simplify, tile_ir, ttir
+from openxpu.compiler import inline, legal, simplify, tile_ir, ttir
 from openxpu.compiler.program import ENTRY, Program
 from openxpu.compiler.target import Target
 from openxpu.compiler.tile_ir import CompileError
@@ -245,7 +245,10 @@ def compile_ttir(text: str, target: Target, dump: tuple[str, ...] = ()) -> Compi
     """TTIR text -> object code."""
     module = ttir.parse(text)
     function = module.kernel
+    inline.inline_calls(module)
+    inline.structure_regions(function)
     tile_ir.verify(function)
+    legal.legalise(function)
     simplify.scalar_inductions(function)
     simplify.remove_dead(function)
     tile_ir.verify(function)

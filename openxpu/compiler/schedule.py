@@ -44,9 +44,11 @@ STORED = {
     "tt.histogram",
     "tt.join",
     "tt.cat",
+    "tt.map_elementwise",
     "tt.atomic_rmw",
     "tt.atomic_cas",
 }
+WHOLE = ("tt.dot", "tt.scan", "tt.histogram", "tt.join", "tt.cat", "tt.map_elementwise")
 STORED |= {"scf.for", "scf.if", "scf.while", "tt.call"}
 NEST_ROOTS = {
     "tt.store",
@@ -56,7 +58,7 @@ NEST_ROOTS = {
     "tt.assert",
     "tt.print",
 }
-WRITES = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas", "tt.call"}
+WRITES = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas", "tt.atomic_poll", "tt.call"}
 
 _COST = {
     "arith.divf": 8, "tt.precise_divf": 8, "arith.divsi": 24, "arith.divui": 24, "arith.remsi": 26, "arith.remui": 26,
@@ -116,9 +118,10 @@ class NestStep(Step):
 
 @dataclass(eq=False)
 class TileStep(Step):
-    """An operation on whole tiles with code of its own: dot, scan, histogram, join, cat."""
+    """An operation on whole tiles with code of its own: dot, scan, histogram, join, cat, map_elementwise."""
 
     op: Op
+    body: list[Step] = field(default_factory=list)  # of map_elementwise
 
 
 @dataclass(eq=False)
@@ -353,7 +356,7 @@ class Scheduler:
                         self.homes[result] = pending
                 continue
             tile_result = any(r.type.is_tile for r in op.results)
-            if op.name in ("tt.dot", "tt.scan", "tt.histogram", "tt.join", "tt.cat"):
+            if op.name in WHOLE:
                 flush()
                 self.tile_step(op, block, steps)
                 continue
@@ -365,6 +368,7 @@ class Scheduler:
                     "tt.store",
                     "tt.atomic_rmw",
                     "tt.atomic_cas",
+                    "tt.atomic_poll",
                     "tt.call",
                     "tt.assert",
                     "tt.print",
@@ -427,6 +431,8 @@ class Scheduler:
             else:
                 steps.append(self.keep_nest(accumulator, self.slot(op.result), op.order - 0.4, block))
         step = TileStep(op.order, block, op)
+        if op.name == "tt.map_elementwise":
+            step.body = self.group(op.regions[0].block)
         if op.name == "tt.dot":
             for index in range(2):
                 found = self.classify_factor(step, op.operands[index])
@@ -567,11 +573,7 @@ class Scheduler:
                 if op.name == "tt.dot":
                     if index < 2:
                         out.extend(self.dot_inputs(op, index))
-                elif op.name == "tt.scan" or op.name in (
-                    "tt.join",
-                    "tt.cat",
-                    "tt.histogram",
-                ):
+                else:
                     out.append((operand, (-1,) * len(shape)))
             return out
         if isinstance(step, ScalarStep):
@@ -720,7 +722,7 @@ class Scheduler:
         return False
 
     def may_alias(self, load: Op, write: Op) -> bool:
-        if write.name == "tt.call":
+        if write.name in ("tt.call", "tt.atomic_poll"):  # another program may have written anything
             return True
         a, b = (
             self.analysis.address(load.operands[0]),

@@ -257,6 +257,7 @@ TERMINATORS = {
     "scf.condition",
     "tt.reduce.return",
     "tt.scan.return",
+    "tt.map_elementwise.return",
     "cf.br",
     "cf.cond_br",
 }

@@ -26,8 +26,6 @@ _FLOAT8 = {"f8E4M3FN": "f8e4m3", "f8E5M2": "f8e5m2"}
 
 _REFUSED = {
     "tt.elementwise_inline_asm": "inline assembly is written for one chip; use plain Triton operations.",
-    "tt.map_elementwise": "tl.map_elementwise is not compiled; write the expression on tiles with tl.where.",
-    "tt.dot_scaled": "tl.dot_scaled is not compiled; scale the operands and use tl.dot.",
 }
 
 
@@ -285,7 +283,7 @@ class _Parser:
             return self.parse_if(op, rest)
         if name == "scf.while":
             return self.parse_while(op, rest)
-        if name in ("tt.reduce", "tt.scan"):
+        if name in ("tt.reduce", "tt.scan", "tt.map_elementwise"):
             return self.parse_combine(op, rest)
         strings: list[str] = []
 
@@ -318,10 +316,12 @@ class _Parser:
             "scf.condition",
             "tt.reduce.return",
             "tt.scan.return",
+            "tt.map_elementwise.return",
         ):
             return []
         if name in (
             "tt.store",
+            "tt.atomic_store",
             "tt.assert",
             "tt.print",
             "ttg.barrier",
@@ -351,6 +351,8 @@ class _Parser:
             attrs["propagate"] = "propagateNan = all" in body
         if name == "tt.atomic_rmw":
             attrs["kind"] = body.split(",")[0].strip()
+        if name == "tt.dot_scaled":
+            self.scaled_dot(op, body)
         if name == "tt.extern_elementwise":
             attrs["symbol"] = strings[
                 re.findall(r"(\w+) = '(\d+)'", body).index(("symbol", str(len(strings) - 1)))
@@ -382,6 +384,14 @@ class _Parser:
         ):
             return types if len(types) == 2 else [types[0], types[0]]
         return types[:1]
+
+    @staticmethod
+    def scaled_dot(op: Op, body: str) -> None:
+        """Which factors have a scale, their formats, and whether 4-bit factors are packed along k."""
+        factors = body.split(" lhs = ")[0].split(",")
+        op.attrs["scaled"] = [" scale " in factor for factor in factors[:2]]
+        op.attrs["formats"] = re.findall(r"[lr]hs = (\w+)", body)[:2]
+        op.attrs["k_pack"] = [f"{side}_k_pack = false" not in body for side in ("lhs", "rhs")]
 
     def parse_constant(self, op: Op, rest: str) -> list[Type]:
         if rest in ("true", "false"):
@@ -490,10 +500,14 @@ class _Parser:
 
     def parse_combine(self, op: Op, rest: str) -> list[Type]:
         op.operands = self.values(rest[: rest.index(")")])
-        match = re.search(r"axis = (\d+)", rest)
-        assert match is not None
-        op.attrs["axis"] = int(match.group(1))
-        op.attrs["reverse"] = "reverse = true" in rest
+        if op.name == "tt.map_elementwise":
+            pack = re.search(r"pack = (\d+)", rest)
+            op.attrs["pack"] = int(pack.group(1)) if pack else 1
+        else:
+            match = re.search(r"axis = (\d+)", rest)
+            assert match is not None
+            op.attrs["axis"] = int(match.group(1))
+            op.attrs["reverse"] = "reverse = true" in rest
         closing = self.region(op)
         return split_types(closing[closing.index("->") + 2 :])
 
