@@ -22,7 +22,7 @@ from triton._C.libtriton import passes
 from triton.compiler.code_generator import ast_to_ttir
 from triton.compiler.compiler import ASTSource
 
-from openxpu.compiler import inline, legal, simplify, tile_ir, ttir
+from openxpu.compiler import inline, legal, refuse, simplify, tile_ir, ttir
 from openxpu.compiler.program import ENTRY, Program
 from openxpu.compiler.target import Target
 from openxpu.compiler.tile_ir import CompileError
@@ -161,6 +161,7 @@ def optimise_ttir(module: Any, context: Any) -> str:
         module.context = context
         run_passes(module, context)
         text = module.str_nodebug()
+    refuse.check(module, text)
     return text
 
 
@@ -178,6 +179,7 @@ def make_ttir(ref: str, arg_types: list[str], constexprs: dict[str, Any]) -> str
             f"Kernel {ref!r} has the constexpr parameters {sorted(wanted)} but values were given for {sorted(constexprs)}."
         )
     values = {(names.index(n),): constant(v) for n, v in constexprs.items()}
+    refuse.check_function(function, ref)
     source = ASTSource(function, signature, values)
     context = mlir.context()
     mlir.load_dialects(context)

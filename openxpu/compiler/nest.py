@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
+from openxpu.compiler import printing
 from openxpu.compiler.affine import DimMap, Form, Poly, identity, operand_dims
 from openxpu.compiler.lanes import (
     I1,
@@ -121,7 +122,7 @@ class Nest:
     # --- shape of the vectors -----------------------------------------------------------------
 
     def choose_width(self) -> tuple[int, int]:
-        if any(op.name.startswith("tt.atomic") for op in self.step.roots) or self.step.shape == ():
+        if any(op.name.startswith(("tt.atomic", "tt.print")) for op in self.step.roots) or self.step.shape == ():
             return 0, 1
         size = self.shape[self.step.lane]
         if size == 1:
@@ -680,6 +681,8 @@ class Nest:
                     writes.append((self.atomic, (op, coords)))
                 elif op.name == "tt.assert":
                     writes.append((self.check, (op, coords)))
+                elif op.name == "tt.print":
+                    writes.append((self.print, (op, coords)))
         for function, arguments in writes:
             function(*arguments)
 
@@ -689,6 +692,12 @@ class Nest:
         if lanes_of(held):
             held = self.lanes.intrinsic(b, f"!llvm.vector.reduce.and.v{lanes_of(held)}i1", I1, [held])
         self.program.fail_unless(b, held, op)
+
+    def print(self, op: Op, coords: Coords) -> None:
+        """One line for each operand, at one element (printing nests are scalar)."""
+        b = self.levels[-1].b
+        places = [c64(0) if c.value is None else c.value for c in coords]
+        printing.emit(self.program, b, op, [self.eval(o, coords) for o in op.operands], places)
 
     # --- evaluation -----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from openxpu.compiler import printing
 from openxpu.compiler.affine import identity
 from openxpu.compiler.lanes import (
     I8,
@@ -267,9 +268,7 @@ class Program:
             nest = Nest(self, nest_step, {})
             self.scalars[op.result] = nest.eval(op.operands[0], tuple(ZERO for _ in shape))
         elif name == "tt.print":
-            raise CompileError(
-                "tl.device_print is not available in compiled kernels; use TRITON_INTERPRET=1 to print."
-            )
+            printing.emit(self, b, op, [self.scalar(o) for o in op.operands], [])
         else:
             self.scalars[op.result] = self.lanes.apply(b, op, [self.scalar(o) for o in op.operands])
 
