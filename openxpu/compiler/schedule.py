@@ -110,6 +110,7 @@ class NestStep(Step):
     keeps: list[Keep] = field(default_factory=list)
     first: float = 0.0
     lane: int = 0
+    passed: list[Op] = field(default_factory=list)  # tile loads after its first root
 
     @property
     def reduces(self) -> list[Op]:
@@ -361,6 +362,8 @@ class Scheduler:
                 self.tile_step(op, block, steps)
                 continue
             if tile_result:
+                if op.name == "tt.load" and pending is not None:
+                    pending.passed.append(op)
                 continue  # lazy
             if (
                 op.name
@@ -390,7 +393,10 @@ class Scheduler:
             return bool(op.attrs["axis"] == head.attrs["axis"])
         if op.name == "tt.store":
             first = pending.roots[0].order
-            return all(load.order < first for o in op.operands for load in self.loads(o))
+            if any(load.order >= first for o in op.operands for load in self.loads(o)):
+                return False
+            # The nest is placed where its last store is: loads on the way there must not wait for its first ones.
+            return not any(self.may_alias(load, root) for load in pending.passed for root in pending.roots)
         return False
 
     def prepare_region(self, op: Op, block: Block, steps: list[Step]) -> None:
@@ -609,7 +615,7 @@ class Scheduler:
             return None if inner is None else inner.transposed()
         if (
             op.name != "tt.load"
-            or self.clobbered(op, step)
+            or self.clobbered(op, step, set())
             or operand.type.dtype not in ("f32", "bf16", "f16", "f64", "i8")
         ):
             return None
@@ -705,8 +711,9 @@ class Scheduler:
             op = self.parents.get(op.block) if op.block is not None else None
         return out
 
-    def clobbered(self, load: Op, step: Step) -> bool:
-        """Could a write between the load and the step change what the load reads?"""
+    def clobbered(self, load: Op, step: Step, places: set[DimMap]) -> bool:
+        """Could a write between the load and the step change what the load reads? Or one of the step itself, which
+        computes the load at these places?"""
         assert load.block is not None
         own = set(step.roots) if isinstance(step, NestStep) else set()
         around = self.loops_of(load.block)
@@ -714,12 +721,27 @@ class Scheduler:
         begin = step.first if isinstance(step, NestStep) else step.order
         for write in self.writes:
             assert write.block is not None
+            if write in own and write.order > load.order and self.overtakes(write, load, step, places):
+                return True
             loops = self.loops_of(write.block)
             between = load.order < write.order < begin and write not in own
             repeated = any(loop in loops for loop in again)
             if (between or repeated) and self.may_alias(load, write):
                 return True
         return False
+
+    def overtakes(self, write: Op, load: Op, step: Step, places: set[DimMap]) -> bool:
+        """Does a nest write, at one index, what it loads through the same argument at a later one?"""
+        a, b = (self.analysis.address(op.operands[0]) for op in (load, write))
+        if a.base is None or b.base is None:
+            return True
+        if root_argument(a.base) is not root_argument(b.base):
+            return False
+        if a.base is not b.base or not isinstance(step, NestStep):
+            return True
+        return not all(
+            -1 in dims or apart(a.offset.remap(len(step.shape), dims), b.offset, step.shape) for dims in places
+        )
 
     def may_alias(self, load: Op, write: Op) -> bool:
         if write.name in ("tt.call", "tt.atomic_poll"):  # another program may have written anything
@@ -744,7 +766,7 @@ class Scheduler:
                 op = value.op
                 assert op is not None
                 need = any(-1 in d for d in dims)
-                if not need and op.name == "tt.load" and self.clobbered(op, step):
+                if not need and op.name == "tt.load" and self.clobbered(op, step, dims):
                     need = True
                 if need and value not in out:
                     out[value] = step
@@ -873,8 +895,10 @@ class Scheduler:
             and step.block is op.block
             and step.shape == value.type.shape
             and here in self.reach(step, kept)[value]
-            and not (op.name == "tt.load" and self.clobbered(op, step))
-            and not any(self.clobbered(load, step) for load in self.loads(value))
+            and not any(
+                self.clobbered(load, step, self.reach(step, kept).get(load.result, {here}))
+                for load in self.loads(value)
+            )
         ):
             step.keeps.append(Keep(value, self.slot(value)))
             return step
@@ -958,6 +982,17 @@ class Scheduler:
         return Schedule(
             self.function, self.analysis, blocks, self.slots, self.all_slots, self.homes, self.direct
         )
+
+
+def apart(load: Form, store: Form, shape: tuple[int, ...]) -> bool:
+    """Is what is loaded at an index what is stored there, or nothing that is stored anywhere in the nest?"""
+    if load == store:
+        return True
+    distance = (load.base + -store.base).number
+    steps = [c.number for c in store.coefs]
+    if distance is None or load.coefs != store.coefs or load.terms or store.terms or None in steps:
+        return False
+    return abs(distance) > sum(abs(k or 0) * (size - 1) for k, size in zip(steps, shape, strict=True))
 
 
 def access_score(address: Address, dims: DimMap, d: int) -> float:
