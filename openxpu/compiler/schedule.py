@@ -895,6 +895,7 @@ class Scheduler:
             and step.block is op.block
             and step.shape == value.type.shape
             and here in self.reach(step, kept)[value]
+            and not any(-1 in dims for dims in self.reach(step, kept)[value])  # needed whole before the nest
             and not any(
                 self.clobbered(load, step, self.reach(step, kept).get(load.result, {here}))
                 for load in self.loads(value)

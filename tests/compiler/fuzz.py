@@ -130,7 +130,9 @@ class Fuzzer:
         if shape == "s":
             return a
         axis = 1 if shape == "mn" else 0
-        options = [f"tl.flip({a}, {axis})", f"tl.gather({a}, ({self.index(shape)}), {axis})"]
+        options = [f"tl.gather({a}, ({self.index(shape)}), {axis})"]
+        if (self.rows if shape == "m" else self.columns) > 1:  # the interpreter has no flip of one element
+            options.append(f"tl.flip({a}, {axis})")
         if dtype[0] != "f":
             reverse = self.r.choice(["", ", reverse=True"])
             options.append(self.cast(f"tl.cumsum({a}, {axis}{reverse})", dtype))

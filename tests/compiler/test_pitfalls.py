@@ -75,6 +75,51 @@ def kernel(x, out, BLOCK: tl.constexpr):
     np.testing.assert_array_equal(p, np.arange(32)[::-1] * 3)
 
 
+@pytest.mark.parametrize("block", [16, 64, 512])
+def test_a_tile_that_is_permuted_in_place_is_read_whole_before_it_is_written(block):
+    source = '''
+@triton.jit
+def kernel(p, q, BLOCK: tl.constexpr):
+    offs = tl.arange(0, BLOCK)
+    v = tl.load(p + BLOCK - 1 - offs)
+    tl.store(p + offs, v)
+    tl.store(q + offs + 1, tl.load(q + offs))
+'''
+    p, q = np.arange(block, dtype="i4"), np.arange(block + 1, dtype="i4")
+    launch(kernel(source), (1,), p, q, BLOCK=block)
+    np.testing.assert_array_equal(p, np.arange(block)[::-1])
+    np.testing.assert_array_equal(q[1:], np.arange(block))
+
+
+def test_a_load_between_two_stores_sees_the_first_one():
+    """The stores must not become one loop nest that stands behind the load."""
+    source = '''
+@triton.jit
+def kernel(p, q, out, BLOCK: tl.constexpr):
+    offs = tl.arange(0, BLOCK)
+    tl.store(p + offs, offs * 2)
+    v = tl.load(p + (offs + 1) % BLOCK)
+    tl.store(q + offs, offs)
+    tl.store(out + offs, v)
+'''
+    p, q, out = (np.zeros(64, "i4") for _ in range(3))
+    launch(kernel(source), (1,), p, q, out, BLOCK=64)
+    np.testing.assert_array_equal(out, np.roll(np.arange(64) * 2, -1))
+
+
+def test_a_value_needed_whole_and_element_by_element_is_kept_before_the_nest():
+    source = '''
+@triton.jit
+def kernel(out, BLOCK: tl.constexpr):
+    offs = tl.arange(0, BLOCK)
+    x = offs.to(tl.float64)
+    tl.store(out + offs, tl.gather(x, offs * 7 % BLOCK, 0) * 100 + tl.maximum(x, x))
+'''
+    out = np.zeros(32)
+    launch(kernel(source), (1,), out, BLOCK=32)
+    np.testing.assert_array_equal(out, np.arange(32) * 7 % 32 * 100 + np.arange(32))
+
+
 @pytest.mark.parametrize("n", [1, 7, 15, 16, 17, 33, 63, 64])
 @pytest.mark.parametrize("end", [True, False])
 def test_no_load_reaches_beyond_its_mask(n, end):
