@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from harness import guarded, launch
-from values import DTYPES, FP8, INTS, TRITON, sample, same
+from values import DTYPES, FP8, INTS, TRITON, same, sample
 from written import kernel, rows
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from harness import launch
-from reference import interpret
+from interpreter import interpret
 from written import kernel
 
 # name -> body: v is a tile of 16 i32, s a scalar i32, n a small count; what it leaves in v and s is stored

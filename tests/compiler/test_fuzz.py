@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fuzz import Fuzzer
 from harness import guarded, launch
-from reference import interpret
+from interpreter import interpret
 from written import kernel
 
 

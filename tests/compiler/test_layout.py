@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from harness import guarded, launch
-from reference import interpret
+from interpreter import interpret
 from values import DTYPES, FLOATS, FP8, INTS, sample
 from written import kernel
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from harness import guarded, launch
-from values import DTYPES, FLOATS, sample, same
+from values import DTYPES, FLOATS, same, sample
 from written import kernel, rows
 
 RNG = np.random.default_rng(9)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from harness import Typed, guarded, launch
-from reference import interpret
+from interpreter import interpret
 from written import kernel
 
 SOURCE = '''

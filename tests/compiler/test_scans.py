@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from harness import guarded, launch
-from reference import interpret
+from interpreter import interpret
 from values import DTYPES, FLOATS, INTS
 from written import kernel
 
