@@ -41,8 +41,9 @@ SMALL = ("f16", "bf16", "f8e4m3", "f8e5m2")  # computed in f32
 # libm functions that an image may call; f32 names carry the suffix f
 LIBM_UNARY = {
     "acos", "acosh", "asin", "asinh", "atan", "atanh", "cbrt", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1",
-    "lgamma", "log", "log10", "log1p", "log2", "sin", "sinh", "tan", "tanh", "tgamma",
+    "lgamma", "log", "log10", "log1p", "log2", "sin", "sinh", "tan", "tanh", "tgamma", "exp10", "j0", "j1", "y0", "y1",
 }  # fmt: skip
+LIBM_ORDERED = ("jn", "yn")  # of an i32 and a float
 LIBM_BINARY = {"atan2", "fmod", "hypot", "pow", "nextafter", "remainder", "fdim"}
 _ROUNDING = {
     "floor": "llvm.floor",
@@ -123,12 +124,12 @@ class Lanes:
         count = max(lanes_of(a) for a in arguments)
         if count == 0:
             return b.call(
-                self.declare(name, arguments[0].type, [a.type for a in arguments]),
+                self.declare(name, arguments[-1].type, [a.type for a in arguments]),
                 arguments,
             )
         arguments = [self.splat(b, a, count) for a in arguments]
-        element = arguments[0].type.element
-        function = self.declare(name, element, [element] * len(arguments))
+        element = arguments[-1].type.element
+        function = self.declare(name, element, [a.type.element for a in arguments])
         result: Any = ir.Constant(ir.VectorType(element, count), ir.Undefined)
         for lane in range(count):
             at = ir.Constant(I32, lane)
@@ -549,6 +550,8 @@ class Lanes:
                 infinity = self.constant(wide, math.inf, lanes)
                 found = b.fcmp_ordered("==" if prefix_name == "inf" else "<", magnitude, infinity)
             return found if result.dtype == "i1" else b.zext(found, register_type(result.dtype, lanes))
+        if name in LIBM_ORDERED:
+            return self.per_lane(b, name + ("f" if result.dtype == "f32" else ""), args)
         names = (name, name[:-1] if name.endswith("f") else name)
         known = (
             {"fabs", "sqrt", "fma", "copysign", "rsqrt", "absf"} | set(_ROUNDING) | LIBM_UNARY | LIBM_BINARY

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from harness import guarded, launch
 from interpreter import interpret
-from values import DTYPES, FLOATS, INTS, same, sample
+from values import DTYPES, FLOATS, FP8, INTS, same, sample
 from written import kernel, rows
 
 INT_OPERATORS = [
@@ -142,3 +142,13 @@ def test_mixed_types_promote_as_triton_says():
         np.testing.assert_array_equal(out, expected, err_msg=f"{x} {y}")
 
 
+
+
+@pytest.mark.parametrize("dtype", FP8)
+def test_arithmetic_on_8_bit_floats_is_that_of_f32_rounded_back(dtype):
+    a, b = (np.random.default_rng(s).integers(-8, 8, 40).astype(DTYPES[dtype]) for s in range(2))
+    out = np.zeros((6, 40), DTYPES[dtype])
+    launch(kernel(rows(["a + b", "a - b", "a * b", "-a", "tl.where(a < b, a, b)", "tl.where(a == b, a, b)"])), (1,), a, b, out, 40, BLOCK=64)
+    x, y = a.astype("f4"), b.astype("f4")
+    expected = [x + y, x - y, x * y, -x, np.where(x < y, x, y), np.where(x == y, x, y)]
+    np.testing.assert_array_equal(out.astype("f4"), np.array(expected).astype(DTYPES[dtype]).astype("f4"))
