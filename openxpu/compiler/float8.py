@@ -77,9 +77,7 @@ class Float8:
         wide = b.zext(value, self.type(I32))
         code = b.and_(wide, self.i(0x7F))
         shifted = b.bitcast(b.shl(code, self.i(23 - form.fraction)), self.type(F32))
-        magnitude = b.bitcast(
-            b.fmul(shifted, self.c(F32, math.ldexp(1.0, 127 - form.bias))), self.type(I32)
-        )
+        magnitude = b.bitcast(b.fmul(shifted, self.c(F32, math.ldexp(1.0, 127 - form.bias))), self.type(I32))
         if form.infinity is not None:
             magnitude = b.select(
                 b.icmp_unsigned("==", code, self.i(form.infinity)), self.i(0x7F800000), magnitude
@@ -100,9 +98,7 @@ class Float8:
         # An addition whose result has the subnormals' spacing rounds them.
         magic = math.ldexp(1.0, 23 + 1 - form.bias - form.fraction)
         moved = b.fadd(b.bitcast(size, self.type(F32)), self.c(F32, magic))
-        small = b.sub(
-            b.bitcast(moved, self.type(I32)), b.bitcast(self.c(F32, magic), self.type(I32))
-        )
+        small = b.sub(b.bitcast(moved, self.type(I32)), b.bitcast(self.c(F32, magic), self.type(I32)))
         code = b.select(b.icmp_unsigned("<", size, self.i((128 - form.bias) << 23)), small, normal)
         code = self.intrinsic(b, "llvm.umin", self.type(I32), [code, self.i(form.largest)])
         code = b.or_(code, b.and_(b.lshr(bits, self.i(24)), self.i(0x80)))

@@ -30,10 +30,14 @@ def clone(op: Op, values: dict[Value, Value]) -> Op:
     return copy
 
 
-def straighten(block: Block, values: dict[Value, Value], types: list[Type], out: Block, depth: int = 0) -> list[Value]:
+def straighten(
+    block: Block, values: dict[Value, Value], types: list[Type], out: Block, depth: int = 0
+) -> list[Value]:
     """Append a copy of a block, and of all that follows it, to `out`; gives the values that are returned."""
     if depth > _DEEPEST:
-        raise CompileError("A function has a loop of unstructured branches, which this compiler does not know.")
+        raise CompileError(
+            "A function has a loop of unstructured branches, which this compiler does not know."
+        )
     out.ops.extend(clone(op, values) for op in block.ops[:-1])
     last = block.terminator
     if last.name in _RETURNS:
@@ -82,7 +86,9 @@ def inline_calls(module: Module) -> None:
         if not calls:
             return
         _inline_into(module.kernel.body, functions)
-    raise CompileError(f"Kernel {module.kernel.name} calls a function that calls itself, which cannot be compiled.")
+    raise CompileError(
+        f"Kernel {module.kernel.name} calls a function that calls itself, which cannot be compiled."
+    )
 
 
 def _inline_into(region: Region, functions: dict[str, Function]) -> None:

@@ -274,7 +274,10 @@ class Lanes:
         if source in SMALL:
             value = self.to_f32(b, value, source)
         bits = _REGISTER[target].width
-        whole, kind = register_type(target if bits >= 32 else "i32", lanes), "s" if signed or bits < 32 else "u"
+        whole, kind = (
+            register_type(target if bits >= 32 else "i32", lanes),
+            "s" if signed or bits < 32 else "u",
+        )
         name = f"llvm.fpto{kind}i.sat.{self._suffix(whole)}.{self._suffix(value.type)}"
         result = self.intrinsic(b, "!" + name, whole, [value])
         return b.trunc(result, register_type(target, lanes)) if bits < 32 else result

@@ -36,7 +36,9 @@ class Builder:
         """The last two dimensions exchanged."""
         shape = value.type.shape or ()
         order = (*range(len(shape) - 2), len(shape) - 1, len(shape) - 2)
-        return self.op("tt.trans", [value], value.type.with_shape(tuple(shape[d] for d in order)), order=order)
+        return self.op(
+            "tt.trans", [value], value.type.with_shape(tuple(shape[d] for d in order)), order=order
+        )
 
     def fp4(self, packed: Value) -> Value:
         """Bytes that hold two e2m1 numbers each, the first one low -> f32, twice as long along the last dimension."""
@@ -66,7 +68,10 @@ class Builder:
             bits = self.binary("arith.shli", wide, 23)
             for code, pattern in ((0, 0x00400000), (255, 0x7FC00000)):
                 is_code = self.op(
-                    "arith.cmpi", [wide, self.constant(wide.type, code)], wide.type.with_dtype("i1"), predicate="eq"
+                    "arith.cmpi",
+                    [wide, self.constant(wide.type, code)],
+                    wide.type.with_dtype("i1"),
+                    predicate="eq",
                 )
                 bits = self.op("arith.select", [is_code, self.constant(bits.type, pattern), bits], bits.type)
             factor = self.op("tt.bitcast", [bits], bits.type.with_dtype("f32"))
@@ -153,5 +158,3 @@ def legalise(function: Function) -> None:
         block.ops = out
 
     visit(function.body)
-
-

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from triton.language import core
+from triton.language.math import fma as core_fma
+from triton.language.math import umulhi as core_umulhi
 
 _FLOATS = ("fp16", "bf16", "fp32", "fp64")
 _UNARY = [
@@ -136,15 +138,16 @@ class T:
 
     def call(self, name: str, *others: Any) -> T:
         """A function of this module."""
-        arguments = [self.tensor, *(o.tensor if isinstance(o, T) else self.s.full([], o, self.dtype) for o in others)]
+        arguments = [
+            self.tensor,
+            *(o.tensor if isinstance(o, T) else self.s.full([], o, self.dtype) for o in others),
+        ]
         return T(globals()[name](*arguments, _semantic=self.s), self.s)
 
     def fma(self, y: Any, z: Any) -> T:
         y, z = (v.tensor if isinstance(v, T) else self.s.full([], v, self.dtype) for v in (y, z))
         return T(core_fma(self.tensor, y, z, _semantic=self.s), self.s)
 
-
-from triton.language.math import fma as core_fma  # noqa: E402
 
 F32, F64, I32, I64, U32, U64 = core.float32, core.float64, core.int32, core.int64, core.uint32, core.uint64
 
@@ -229,11 +232,24 @@ def _fma(x: T, y: T, z: T) -> tuple[T, T]:
 
 
 def _directed(mode: str) -> None:
-    for name, function in (("add", _add), ("sub", _sub), ("mul", _mul), ("div", _div), ("rcp", _rcp), ("sqrt", _sqrt), ("fma", _fma)):
+    for name, function in (
+        ("add", _add),
+        ("sub", _sub),
+        ("mul", _mul),
+        ("div", _div),
+        ("rcp", _rcp),
+        ("sqrt", _sqrt),
+        ("fma", _fma),
+    ):
         _define(f"{name}_{mode}", lambda *args, f=function: _step(*f(*args), mode))
     whole = {"rn": "rint", "rd": "floor", "ru": "ceil", "rz": "trunc"}[mode]
     for source, float_kind in (("float", F32), ("double", F64)):
-        for target, kind, given in (("int", I32, I32), ("uint", U32, I32), ("ll", I64, I64), ("ull", U64, I64)):
+        for target, kind, given in (
+            ("int", I32, I32),
+            ("uint", U32, I32),
+            ("ll", I64, I64),
+            ("ull", U64, I64),
+        ):
             _define(
                 f"{source}2{target}_{mode}",
                 lambda x, kind=kind, given=given: x.call(whole).to(kind).bits(given),
@@ -242,7 +258,9 @@ def _directed(mode: str) -> None:
     _define(f"double2float_{mode}", lambda x: _step(x.to(F32), x - x.to(F32).to(F64), mode), F64)
     for source, kind in (("int", I32), ("uint", U32)):
         _define(f"{source}2double_{mode}", lambda x: x.to(F64), kind)
-        _define(f"{source}2float_{mode}", lambda x: _step(x.to(F32), x.to(F64) - x.to(F32).to(F64), mode), kind)
+        _define(
+            f"{source}2float_{mode}", lambda x: _step(x.to(F32), x.to(F64) - x.to(F32).to(F64), mode), kind
+        )
     for source, kind in (("ll", I64), ("ull", U64)):
         for target, float_kind in (("float", F32), ("double", F64)):
             _define(f"{source}2{target}_{mode}", lambda x, f=float_kind: _wide_to_float(x, f, mode), kind)
@@ -315,8 +333,6 @@ def _mulhi(x: T, y: T) -> T:
     return high
 
 
-from triton.language.math import umulhi as core_umulhi  # noqa: E402
-
 _define("popc", _popc)
 _define("clz", _clz)
 _define("brev", _brev)
@@ -335,7 +351,9 @@ _define("abs", lambda x: x.call("fabs") if x.dtype.is_floating() else (x < 0).wh
 for _name, _from, _to in (("int_as_float", I32, F32), ("uint_as_float", U32, F32), ("float_as_int", F32, I32), ("float_as_uint", F32, I32),
                           ("longlong_as_double", I64, F64), ("double_as_longlong", F64, I64)):  # fmt: skip
     _define(_name, lambda x, to=_to: x.bits(to), _from)
-_define("hiloint2double", lambda high, low: ((high.to(I64) << 32) | low.bits(U32).to(I64)).bits(F64), I32, I32)
+_define(
+    "hiloint2double", lambda high, low: ((high.to(I64) << 32) | low.bits(U32).to(I64)).bits(F64), I32, I32
+)
 _define("double2loint", lambda x: x.bits(I64).to(I32), F64)
 _define("double2hiint", lambda x: (x.bits(I64) >> 32).to(I32), F64)
 _define("rcp64h", lambda x: ((1 / x).bits(I64) & -(1 << 32)).bits(F64), F64)
@@ -403,7 +421,7 @@ def _pow(x: T, y: T) -> T:
 def _sinpi(x: T, shift: float) -> T:
     """A turn is 2; n half turns are taken away exactly."""
     n = (x * 2).call("rint")
-    rest = (n.fma(-0.5, x) * math.pi)
+    rest = n.fma(-0.5, x) * math.pi
     quarter = n - (n * 0.25).call("floor") * 4 + shift
     quarter = (quarter >= 4).where(quarter - 4, quarter)
     odd = quarter.equals(1) | quarter.equals(3)
@@ -510,7 +528,10 @@ _define("fast_dividef", lambda x, y: x / y, F32, F32)
 
 def _bessel(name: str) -> Any:
     def function(order: Any, arg0: Any, _semantic: Any = None) -> Any:
-        table = {(core.dtype("int32"), core.dtype(t)): ("__openxpu_" + name, core.dtype(t)) for t in ("fp32", "fp64")}
+        table = {
+            (core.dtype("int32"), core.dtype(t)): ("__openxpu_" + name, core.dtype(t))
+            for t in ("fp32", "fp64")
+        }
         return core.extern_elementwise("", "", [order, arg0], table, is_pure=True, _semantic=_semantic)
 
     function.__name__ = name

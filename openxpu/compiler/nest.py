@@ -122,7 +122,10 @@ class Nest:
     # --- shape of the vectors -----------------------------------------------------------------
 
     def choose_width(self) -> tuple[int, int]:
-        if any(op.name.startswith(("tt.atomic", "tt.print")) for op in self.step.roots) or self.step.shape == ():
+        if (
+            any(op.name.startswith(("tt.atomic", "tt.print")) for op in self.step.roots)
+            or self.step.shape == ()
+        ):
             return 0, 1
         size = self.shape[self.step.lane]
         if size == 1:

@@ -344,7 +344,7 @@ class Program:
             return cooked(b.load_atomic(pointer, "acquire", align=bits.width // 8, typ=bits))
         if kind is None:
             raise CompileError(f"The atomic operation {op.attrs['kind']} is not supported on this card.")
-        if kind == "xchg":
+        if kind == "xchg" or (type.is_float and kind in ("and", "or", "xor")):
             return cooked(b.atomic_rmw(kind, pointer, raw(values[0]), "acq_rel"))
         if type.dtype in SMALL:
             return cooked(self.small_atomic(b, kind, type, pointer, values[0], bits))
@@ -352,10 +352,14 @@ class Program:
             kind = "f" + kind
         return b.atomic_rmw(kind, pointer, values[0], "acq_rel")
 
-    def small_atomic(self, b: ir.IRBuilder, kind: str, type: Type, pointer: Any, value: Any, bits: Any) -> Any:
+    def small_atomic(
+        self, b: ir.IRBuilder, kind: str, type: Type, pointer: Any, value: Any, bits: Any
+    ) -> Any:
         """An addition in f32 and a compare-and-swap, until nobody came between. Gives the old bits."""
         if kind != "fadd":
-            raise CompileError(f"Kernel {self.function.name} uses an atomic {kind} on {type}; use f32, f64, i32 or i64.")
+            raise CompileError(
+                f"Kernel {self.function.name} uses an atomic {kind} on {type}; use f32, f64, i32 or i64."
+            )
         register = register_type(type.dtype)
         addend = self.lanes.to_f32(b, value, type.dtype)
         first = b.load_atomic(pointer, "monotonic", align=bits.width // 8, typ=bits)

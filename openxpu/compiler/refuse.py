@@ -41,7 +41,9 @@ def check(module: Any, text: str) -> None:
         if found and why:
             place = re.search(r"loc\((#loc\d*)\)$", line)
             where = resolve(place.group(1), places) if place else None
-            raise CompileError(f"{where or 'The kernel'} uses {found.group(1)}, which this card refuses: {why}.")
+            raise CompileError(
+                f"{where or 'The kernel'} uses {found.group(1)}, which this card refuses: {why}."
+            )
 
 
 def resolve(name: str, places: dict[str, str]) -> str | None:

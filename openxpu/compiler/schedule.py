@@ -740,7 +740,8 @@ class Scheduler:
         if a.base is not b.base or not isinstance(step, NestStep):
             return True
         return not all(
-            -1 in dims or apart(a.offset.remap(len(step.shape), dims), b.offset, step.shape) for dims in places
+            -1 in dims or apart(a.offset.remap(len(step.shape), dims), b.offset, step.shape)
+            for dims in places
         )
 
     def may_alias(self, load: Op, write: Op) -> bool:

@@ -385,7 +385,7 @@ class _Parser:
     @staticmethod
     def scaled_dot(op: Op, body: str) -> None:
         """Which factors have a scale, their formats, and whether 4-bit factors are packed along k."""
-        factors = body.split(" lhs = ")[0].split(",")
+        factors = body.split(" lhs = ", maxsplit=1)[0].split(",")
         op.attrs["scaled"] = [" scale " in factor for factor in factors[:2]]
         op.attrs["formats"] = re.findall(r"[lr]hs = (\w+)", body)[:2]
         op.attrs["k_pack"] = [f"{side}_k_pack = false" not in body for side in ("lhs", "rhs")]

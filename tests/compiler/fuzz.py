@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 INTS = {"i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "u8": "uint8", "u32": "uint32"}
 DTYPES = {**INTS, "f32": "float32", "f64": "float64"}
 SHAPES = ("mn", "n", "m", "s")
-HEAD = '''
+HEAD = """
 @triton.jit
 def either(a, b):
     return a | b
@@ -29,7 +29,7 @@ def kernel(pi, pf, bi, bf, oi, of, s0, s1, M: tl.constexpr, N: tl.constexpr):
     m = tl.arange(0, M)
     n = tl.arange(0, N)
     mn = m[:, None] * N + n[None, :]
-'''
+"""
 
 
 @dataclass
@@ -66,7 +66,11 @@ class Fuzzer:
     # --- expressions --------------------------------------------------------------------------
 
     def expression(self, dtype: str, shape: str, depth: int) -> str:
-        made = self.leaf(dtype, shape) if depth <= 0 or self.r.random() < 0.15 else self.inner(dtype, shape, depth - 1)
+        made = (
+            self.leaf(dtype, shape)
+            if depth <= 0 or self.r.random() < 0.15
+            else self.inner(dtype, shape, depth - 1)
+        )
         return f"({made})"
 
     def cast(self, text: str, dtype: str) -> str:
@@ -92,7 +96,9 @@ class Fuzzer:
     def binary(self, dtype: str, shape: str, depth: int) -> str:
         a, b = self.expression(dtype, shape, depth), self.expression(dtype, shape, depth)
         if dtype[0] == "f":
-            return self.r.choice([f"{a} + {b}", f"{a} - {b}", f"tl.maximum({a}, {b})", f"tl.minimum({a}, {b})"])
+            return self.r.choice(
+                [f"{a} + {b}", f"{a} - {b}", f"tl.maximum({a}, {b})", f"tl.minimum({a}, {b})"]
+            )
         return self.cast(
             self.r.choice(
                 [f"{a} + {b}", f"{a} - {b}", f"{a} * {b}", f"{a} & {b}", f"{a} | {b}", f"{a} ^ {b}", f"{a} << ({b} & 7)",
@@ -123,7 +129,13 @@ class Fuzzer:
         a = self.expression(dtype, shape, depth)
         if dtype[0] == "f":
             return self.r.choice([f"-{a}", f"tl.abs({a})", f"{a} * 2", f"tl.floor({a})"])
-        return self.r.choice([f"~{a}", f"0 - {a}" if dtype[0] == "i" else f"~{a}", f"tl.abs({a})" if dtype[0] == "i" else f"~{a}"])
+        return self.r.choice(
+            [
+                f"~{a}",
+                f"0 - {a}" if dtype[0] == "i" else f"~{a}",
+                f"tl.abs({a})" if dtype[0] == "i" else f"~{a}",
+            ]
+        )
 
     def move(self, dtype: str, shape: str, depth: int) -> str:
         a = self.expression(dtype, shape, depth)
@@ -150,7 +162,9 @@ class Fuzzer:
     def spread(self, dtype: str, shape: str, depth: int) -> str:
         """A smaller shape broadcast."""
         if shape != "mn":
-            return f"{self.expression(dtype, 's', depth)} + tl.zeros(({self.sizes(shape)}), tl.{DTYPES[dtype]})"
+            return (
+                f"{self.expression(dtype, 's', depth)} + tl.zeros(({self.sizes(shape)}), tl.{DTYPES[dtype]})"
+            )
         if self.r.random() < 0.5:
             return f"tl.broadcast_to({self.expression(dtype, 'n', depth)}[None, :], (M, N))"
         return f"tl.broadcast_to({self.expression(dtype, 'm', depth)}[:, None], (M, N))"
@@ -160,7 +174,12 @@ class Fuzzer:
         a = self.expression(dtype, source, depth)
         options = [f"tl.max({a}, {axis})", f"tl.min({a}, {axis})", f"tl.sum({a}, {axis})"]
         if dtype[0] != "f":
-            options += [f"tl.xor_sum({a}, {axis})", f"tl.reduce({a}, {axis}, either)", f"tl.argmax({a}, {axis})", f"tl.argmin({a}, {axis})"]
+            options += [
+                f"tl.xor_sum({a}, {axis})",
+                f"tl.reduce({a}, {axis}, either)",
+                f"tl.argmax({a}, {axis})",
+                f"tl.argmin({a}, {axis})",
+            ]
         return self.cast(self.r.choice(options), dtype)
 
     # --- statements ---------------------------------------------------------------------------
@@ -176,7 +195,9 @@ class Fuzzer:
 
     def change(self, names: list[Variable]) -> None:
         variable = self.r.choice(names)
-        self.emit(f"{variable.name} = {self.settle(self.expression(variable.dtype, variable.shape, 2), variable.dtype)}")
+        self.emit(
+            f"{variable.name} = {self.settle(self.expression(variable.dtype, variable.shape, 2), variable.dtype)}"
+        )
 
     def body(self, statements: int) -> None:
         """Statements one level deeper: what they define is not seen outside."""
@@ -218,10 +239,14 @@ class Fuzzer:
     def memory(self) -> None:
         """A store to a buffer and a load of other places of it."""
         buffer, dtype = self.r.choice([("bi", "i32"), ("bf", "f32")])
-        mask = self.r.choice(["", f", mask=mn % 5 != {self.r.randint(0, 4)}", ", mask=n[None, :] < s1 + m[:, None] * 0"])
+        mask = self.r.choice(
+            ["", f", mask=mn % 5 != {self.r.randint(0, 4)}", ", mask=n[None, :] < s1 + m[:, None] * 0"]
+        )
         self.emit(f"tl.store({buffer} + mn, {self.settle(self.expression(dtype, 'mn', 2), dtype)}{mask})")
         variable = Variable(self.name(), dtype, "mn")
-        place = self.r.choice(["mn", "(M * N - 1 - mn)", "(n[None, :] * M + m[:, None])", "(mn + 1) % (M * N)"])
+        place = self.r.choice(
+            ["mn", "(M * N - 1 - mn)", "(n[None, :] * M + m[:, None])", "(mn + 1) % (M * N)"]
+        )
         other = self.r.choice(["", ", mask=mn < s1 * N, other=3"])
         self.emit(f"{variable.name} = tl.load({buffer} + {place}{other})")
         self.scope.append(variable)
@@ -230,7 +255,9 @@ class Fuzzer:
         for name, dtype, text in (("a", "i32", "tl.load(pi + mn)"), ("f", "f32", "tl.load(pf + mn)"), ("r", "i32", "tl.load(pi + n)"),
                                   ("c", "f32", "tl.load(pf + m)"), ("z", "i64", "tl.load(pi).to(tl.int64)")):  # fmt: skip
             self.emit(f"{name} = {text}")
-            self.scope.append(Variable(name, dtype, {"a": "mn", "f": "mn", "r": "n", "c": "m", "z": "s"}[name]))
+            self.scope.append(
+                Variable(name, dtype, {"a": "mn", "f": "mn", "r": "n", "c": "m", "z": "s"}[name])
+            )
         for _ in range(self.r.randint(3, 7)):
             self.r.choice([self.assign, self.assign, self.block, self.memory])()
         for k, variable in enumerate(self.scope):

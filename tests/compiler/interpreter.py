@@ -74,7 +74,13 @@ def _serve() -> None:
             dtype: Any = tl.pointer_type(kinds[value.dtype.name])
             data = np.array([value.ctypes.data], np.uint64)
         else:
-            name = short[value.dtype] if hasattr(value, "value") else "float32" if isinstance(value, float) else "int32"
+            name = (
+                short[value.dtype]
+                if hasattr(value, "value")
+                else "float32"
+                if isinstance(value, float)
+                else "int32"
+            )
             dtype, data = kinds[name], np.array([getattr(value, "value", value)]).astype(name)
         return tl.tensor(interpreter.TensorHandle(data, dtype), dtype)
 

@@ -6,24 +6,31 @@ from harness import guarded, launch
 from values import DTYPES
 from written import kernel
 
-SOURCE = '''
+SOURCE = """
 @triton.jit
 def kernel(p, v, old, n, BLOCK: tl.constexpr):
     offs = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < n
     r = tl.atomic_KIND(p + offs % 5, tl.load(v + offs, mask=mask, other=0), mask=mask, sem=SEM)
     tl.store(old + offs, r, mask=mask)
-'''
+"""
 KINDS = {
     "add": np.add, "max": np.maximum, "min": np.minimum, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
     "xchg": lambda a, b: b,
 }  # fmt: skip
 TYPES = {
     "add": ("i32", "u32", "i64", "u64", "f16", "bf16", "f32", "f64"), "max": ("i32", "u32", "i64", "u64", "f32", "f64"),
-    "min": ("i32", "u32", "i64", "u64", "f32", "f64"), "and": ("i32", "u32", "i64", "u64"), "or": ("i32", "u32", "i64", "u64"),
-    "xor": ("i32", "u32", "i64", "u64"), "xchg": ("i32", "u32", "i64", "u64", "f32", "f64"),
+    "min": ("i32", "u32", "i64", "u64", "f32", "f64"), "and": ("i32", "u32", "i64", "u64", "f32", "f64"), "or": ("i32", "u32", "i64", "u64", "f32", "f64"),
+    "xor": ("i32", "u32", "i64", "u64", "f32", "f64"), "xchg": ("i32", "u32", "i64", "u64", "f32", "f64"),
 }  # fmt: skip
 ROWS = [(kind, dtype) for kind, types in TYPES.items() for dtype in types]
+
+
+def combine(kind: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if kind in ("and", "or", "xor") and a.dtype.kind == "f":  # of their bits
+        bits = f"u{a.dtype.itemsize}"
+        return KINDS[kind](a.view(bits), b.view(bits)).view(a.dtype)
+    return KINDS[kind](a, b)
 
 
 def run(kind: str, dtype: str, sem: str, n: int = 77) -> None:
@@ -35,7 +42,7 @@ def run(kind: str, dtype: str, sem: str, n: int = 77) -> None:
     memory, returned = start.copy(), np.zeros_like(old)
     for i in range(n):
         returned[i] = memory[i % 5]
-        memory[i % 5] = KINDS[kind](memory[i % 5], v[i])
+        memory[i % 5] = combine(kind, memory[i % 5 : i % 5 + 1], v[i : i + 1])[0]
     np.testing.assert_array_equal(p, memory)
     if kind not in ("max", "min") or dtype[0] != "f":  # Triton makes two atomics of those, by sign
         np.testing.assert_array_equal(old, returned)
@@ -52,15 +59,15 @@ def test_memory_orders(sem):
     run("xchg", "f32", sem)
 
 
-CAS = '''
+CAS = """
 @triton.jit
 def kernel(p, compare, new, old, BLOCK: tl.constexpr):
     offs = tl.arange(0, BLOCK)
     tl.store(old + offs, tl.atomic_cas(p + offs, tl.load(compare + offs), tl.load(new + offs), sem=SEM))
-'''
+"""
 
 
-@pytest.mark.parametrize("dtype", ["i32", "u32", "i64", "u64", "f32", "f64", "i16", "f16", "bf16"])
+@pytest.mark.parametrize("dtype", ["i16", "u16", "i32", "u32", "i64", "u64", "f16", "bf16", "f32", "f64"])
 @pytest.mark.parametrize("sem", ["None", "'relaxed'"])
 def test_compare_and_swap(dtype, sem):
     start = np.arange(16).astype(DTYPES[dtype])
@@ -72,7 +79,7 @@ def test_compare_and_swap(dtype, sem):
     np.testing.assert_array_equal(old, start)
 
 
-SCALARS = '''
+SCALARS = """
 @triton.jit
 def kernel(lock, count, total, n):
     while tl.atomic_cas(lock, 0, 1) == 1:
@@ -84,7 +91,7 @@ def kernel(lock, count, total, n):
     if first == n - 1:
         tl.atomic_store(total + 1, tl.atomic_load(total) * 2)
     tl.atomic_poll(count, first + 1)
-'''
+"""
 
 
 def test_lock_last_program_load_store_and_poll():
@@ -93,7 +100,7 @@ def test_lock_last_program_load_store_and_poll():
     np.testing.assert_array_equal([lock[0], count[0], *total], [0, 10, 45, 90])
 
 
-BITS = '''
+BITS = """
 @triton.jit
 def kernel(p, v, out, BLOCK: tl.constexpr):
     offs = tl.arange(0, BLOCK)
@@ -101,7 +108,7 @@ def kernel(p, v, out, BLOCK: tl.constexpr):
     tl.atomic_min(p + 1 + offs * 0, tl.load(v + offs))
     tl.store(out + offs, tl.atomic_load(v + offs, mask=offs < 5))
     tl.atomic_store(out + offs, tl.load(v + offs) * 2, mask=offs >= 5)
-'''
+"""
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64", "i32"])

@@ -17,7 +17,10 @@ def convert(x: np.ndarray, dtype: str) -> np.ndarray:
     if kind.kind in "iu" and x.dtype.kind not in "iub":
         wide = np.nan_to_num(np.trunc(x.astype("f8")), nan=0.0, posinf=np.inf, neginf=-np.inf)
         info = np.iinfo(kind if kind.itemsize >= 4 else "i4")  # narrow integers are the low bits of an i32
-        whole = [min(max(int(v), info.min), info.max) if np.isfinite(v) else (info.max if v > 0 else info.min) for v in wide]
+        whole = [
+            min(max(int(v), info.min), info.max) if np.isfinite(v) else (info.max if v > 0 else info.min)
+            for v in wide
+        ]
         return np.array(whole, dtype="O").astype("i8" if info.min else "u8").astype(kind)
     if dtype in FP8:
         most = float(ml_dtypes.finfo(kind).max)
@@ -40,7 +43,9 @@ def test_cast(source, target):
     x = sample(source, 100, 4)
     if source not in ("bool", *INTS):
         x[20:40] = (np.random.default_rng(0).standard_normal(20) * 300).astype(x.dtype)
-        x[40:50] = np.array([-1, -0.7, 127.5, 255.9, 2.0**31, -(2.0**31), 2.0**33, 65504, 65520, 1e30]).astype(x.dtype)
+        x[40:50] = np.array(
+            [-1, -0.7, 127.5, 255.9, 2.0**31, -(2.0**31), 2.0**33, 65504, 65520, 1e30]
+        ).astype(x.dtype)
     out = guarded(np.zeros(100, DTYPES[target]))
     launch("kernels_basic:cast", (1,), guarded(x), out, 100, BLOCK=128)
     with np.errstate(all="ignore"):
@@ -82,11 +87,15 @@ def test_8_and_16_bit_floats_round_to_nearest_even(target):
         same(out, np.concatenate([expected, -expected]))
 
 
-@pytest.mark.parametrize(("source", "target"), [("f32", "f16"), ("f32", "bf16"), ("f64", "f16"), ("f32", "f8e5m2")])
+@pytest.mark.parametrize(
+    ("source", "target"), [("f32", "f16"), ("f32", "bf16"), ("f64", "f16"), ("f32", "f8e5m2")]
+)
 def test_rounding_toward_zero(source, target):
     x = sample(source, 200, 5)
     out = np.zeros((1, 200), DTYPES[target])
-    launch(kernel(rows([f"a.to({TRITON[target]}, fp_downcast_rounding='rtz')"], 1)), (1,), x, out, 200, BLOCK=256)
+    launch(
+        kernel(rows([f"a.to({TRITON[target]}, fp_downcast_rounding='rtz')"], 1)), (1,), x, out, 200, BLOCK=256
+    )
     with np.errstate(all="ignore"):
         near = convert(x, target)
         away = np.abs(near.astype("f8")) > np.abs(x.astype("f8"))

@@ -193,7 +193,7 @@ BODIES = {
         s = tl.program_id(0) + 10 * tl.num_programs(0) + tl.program_id(1) * 100 + tl.num_programs(2)
     """,
 }  # fmt: skip
-HEAD = '''
+HEAD = """
 @triton.jit
 def both(a, n):
     return a + n, a - n
@@ -250,7 +250,7 @@ def kernel(p, out, s, n):
 BODY
     tl.store(out + offs, v)
     tl.store(out + 16, s)
-'''
+"""
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -266,7 +266,7 @@ def test_body(name):
             np.testing.assert_array_equal(out, expected, err_msg=f"s={s} n={n}")
 
 
-RETURNS = '''
+RETURNS = """
 @triton.jit
 def kernel(p, out, n):
     offs = tl.arange(0, 8)
@@ -282,7 +282,7 @@ def kernel(p, out, n):
     if tl.sum(v) > 1000:
         return
     tl.store(out + 16 + offs, tl.cumsum(v))
-'''
+"""
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 4])
@@ -300,7 +300,7 @@ def test_early_returns_of_the_kernel(n, big):
     np.testing.assert_array_equal(out, expected)
 
 
-MAPPED = '''
+MAPPED = """
 @triton.jit
 def collatz(x, limit):
     steps = 0
@@ -335,7 +335,7 @@ def kernel(p, out, f, BLOCK: tl.constexpr):
     tl.store(out + 2 * BLOCK + offs, tl.map_elementwise(swap, v, v, pack=2)[0])
     x = tl.load(f + offs)
     tl.store(f + offs, tl.map_elementwise(selu, x, tl.full((BLOCK,), 2.0, tl.float32)))
-'''
+"""
 
 
 @pytest.mark.parametrize("block", [2, 64])
@@ -355,7 +355,7 @@ def test_map_elementwise(block):
     np.testing.assert_allclose(mapped, np.where(f > 0, f, 2 * np.expm1(f)), rtol=1e-5, atol=1e-6)
 
 
-SCALARS = '''
+SCALARS = """
 @triton.jit
 def kernel(out, a, b, c, d):
     tl.store(out, a.to(tl.float64))
@@ -363,7 +363,7 @@ def kernel(out, a, b, c, d):
     tl.store(out + 2, c.to(tl.float64))
     tl.store(out + 3, d.to(tl.float64))
     tl.store(out + 4, (a * 2 + b).to(tl.float64) + c * d)
-'''
+"""
 
 
 def test_scalar_arguments_of_every_type():

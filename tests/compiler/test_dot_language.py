@@ -7,7 +7,7 @@ from harness import guarded, launch
 from values import DTYPES, TRITON
 from written import kernel
 
-SOURCE = '''
+SOURCE = """
 @triton.jit
 def kernel(a, b, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, TA: tl.constexpr, TB: tl.constexpr):
     m = tl.arange(0, M)
@@ -23,7 +23,7 @@ def kernel(a, b, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, TA: tl.co
         y = tl.load(b + k[:, None] * N + n[None, :])
     at = c + m[:, None] * N + n[None, :]
     tl.store(at, DOT)
-'''
+"""
 CASES = {
     "i8": "i32", "f8e4m3": "f32", "f8e5m2": "f32", "f16": "f32", "bf16": "f32", "f32": "f32", "f64": "f64",
 }  # fmt: skip
@@ -58,9 +58,18 @@ def test_input_precision_is_at_least_what_was_asked(precision):
     check("f32", f"tl.dot(x, y, input_precision='{precision}')", "f32", (32, 32, 64))
 
 
-@pytest.mark.parametrize(("dtype", "out"), [("f16", "f16"), ("f16", "f32"), ("f8e4m3", "f16"), ("i8", "i32"), ("f32", "f32"), ("f8e5m2", "f32")])
+@pytest.mark.parametrize(
+    ("dtype", "out"),
+    [("f16", "f16"), ("f16", "f32"), ("f8e4m3", "f16"), ("i8", "i32"), ("f32", "f32"), ("f8e5m2", "f32")],
+)
 def test_out_dtype(dtype, out):
-    check(dtype, f"tl.dot(x, y, out_dtype={TRITON[out]})", out, (16, 32, 16), tolerance=2e-3 if out == "f16" else 1e-5)
+    check(
+        dtype,
+        f"tl.dot(x, y, out_dtype={TRITON[out]})",
+        out,
+        (16, 32, 16),
+        tolerance=2e-3 if out == "f16" else 1e-5,
+    )
 
 
 @pytest.mark.parametrize("dtype", CASES)
@@ -73,7 +82,14 @@ def test_accumulator(dtype):
 
 def test_f16_accumulator():
     start = (np.arange(32 * 16).reshape(32, 16) % 7).astype("f2")
-    check("f16", "tl.dot(x, y, tl.load(at), out_dtype=tl.float16)", "f16", (32, 16, 32), start=start, tolerance=3e-3)
+    check(
+        "f16",
+        "tl.dot(x, y, tl.load(at), out_dtype=tl.float16)",
+        "f16",
+        (32, 16, 32),
+        start=start,
+        tolerance=3e-3,
+    )
 
 
 COMPUTED = "tl.dot(tl.maximum(x, 0).to(x.dtype), (y + y).to(y.dtype)) + tl.dot(x, y)"
@@ -90,7 +106,7 @@ def test_computed_operands(dtype):
     np.testing.assert_allclose(c, np.maximum(x, 0) @ (y + y) + x @ y, rtol=1e-4, atol=1e-3)
 
 
-BATCHED = '''
+BATCHED = """
 @triton.jit
 def kernel(a, b, c, B: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, ORDER: tl.constexpr):
     i = tl.arange(0, B)[:, None, None]
@@ -103,7 +119,7 @@ def kernel(a, b, c, B: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.con
     else:
         y = tl.permute(tl.load(b + (i * N + n[None, :, None]) * K + k[None, None, :]), (0, 2, 1))
     tl.store(c + (i * M + m[None, :, None]) * N + n[None, None, :], tl.dot(x, y))
-'''
+"""
 
 
 @pytest.mark.parametrize("dtype", CASES)
@@ -118,7 +134,7 @@ def test_batches(dtype, order):
         np.testing.assert_allclose(c, a.astype("f8") @ b.astype("f8"), rtol=1e-4, atol=1e-3)
 
 
-SCALED = '''
+SCALED = """
 @triton.jit
 def kernel(a, sa, b, sb, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, FA: tl.constexpr, FB: tl.constexpr,
            SCALE_A: tl.constexpr, SCALE_B: tl.constexpr, PA: tl.constexpr, PB: tl.constexpr, ACC: tl.constexpr):
@@ -143,9 +159,15 @@ def kernel(a, sa, b, sb, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, F
     else:
         r = tl.dot_scaled(x, s, FA, y, t, FB)
     tl.store(at, r)
-'''
+"""
 E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
-FORMATS = {"e2m1": None, "e4m3": ml_dtypes.float8_e4m3fn, "e5m2": ml_dtypes.float8_e5m2, "fp16": np.float16, "bf16": ml_dtypes.bfloat16}
+FORMATS = {
+    "e2m1": None,
+    "e4m3": ml_dtypes.float8_e4m3fn,
+    "e5m2": ml_dtypes.float8_e5m2,
+    "fp16": np.float16,
+    "bf16": ml_dtypes.bfloat16,
+}
 
 
 def factor(form, rows, columns, rng):
@@ -158,7 +180,18 @@ def factor(form, rows, columns, rng):
     return raw, values.astype("f8")
 
 
-@pytest.mark.parametrize(("fa", "fb"), [("e4m3", "e4m3"), ("e5m2", "e4m3"), ("e2m1", "e2m1"), ("e2m1", "bf16"), ("fp16", "e4m3"), ("bf16", "e2m1"), ("bf16", "bf16")])
+@pytest.mark.parametrize(
+    ("fa", "fb"),
+    [
+        ("e4m3", "e4m3"),
+        ("e5m2", "e4m3"),
+        ("e2m1", "e2m1"),
+        ("e2m1", "bf16"),
+        ("fp16", "e4m3"),
+        ("bf16", "e2m1"),
+        ("bf16", "bf16"),
+    ],
+)
 @pytest.mark.parametrize("acc", [False, True])
 def test_dot_scaled(fa, fb, acc):
     m, n, k = 16, 32, 64
@@ -171,6 +204,26 @@ def test_dot_scaled(fa, fb, acc):
     if scale_b:
         y = y * np.repeat(np.ldexp(1.0, sb.astype("i4") - 127), 32, 1)
     c = guarded(np.ones((m, n), "f4"))
-    named = {"SCALE_A": scale_a, "SCALE_B": scale_b, "PA": 2 if fa == "e2m1" else 1, "PB": 2 if fb == "e2m1" else 1}
-    launch(kernel(SCALED), (1,), guarded(a), sa, guarded(np.ascontiguousarray(b.T)), sb, c, M=m, N=n, K=k, FA=fa, FB=fb, ACC=acc, **named)
+    named = {
+        "SCALE_A": scale_a,
+        "SCALE_B": scale_b,
+        "PA": 2 if fa == "e2m1" else 1,
+        "PB": 2 if fb == "e2m1" else 1,
+    }
+    launch(
+        kernel(SCALED),
+        (1,),
+        guarded(a),
+        sa,
+        guarded(np.ascontiguousarray(b.T)),
+        sb,
+        c,
+        M=m,
+        N=n,
+        K=k,
+        FA=fa,
+        FB=fb,
+        ACC=acc,
+        **named,
+    )
     np.testing.assert_allclose(c, x @ y.T + acc, rtol=1e-4, atol=1e-4)

@@ -35,7 +35,7 @@ ORDERED = {
     "sort": ("tl.sort(v)", "M, N"), "sort down": ("tl.sort(v, descending=True)", "M, N"), "sort all": ("tl.sort(w)", "M * N"),
     "topk": ("tl.topk(v, 4)", "M, 4"), "topk 1": ("tl.topk(w, 1)", "1"), "topk least": ("tl.topk(v, 2, descending=False)", "M, 2"),
 }  # fmt: skip
-SOURCE = '''
+SOURCE = """
 @triton.jit
 def kernel(x, out, M: tl.constexpr, N: tl.constexpr, R: tl.constexpr):
     w = tl.load(x + tl.arange(0, M * N))
@@ -43,7 +43,7 @@ def kernel(x, out, M: tl.constexpr, N: tl.constexpr, R: tl.constexpr):
     r = RESULT
     tl.static_assert(r.shape == (SHAPE,))
     tl.store(out + tl.arange(0, R), tl.reshape(r, (R,)))
-'''
+"""
 
 
 def check(result: str, shape: str, x: np.ndarray) -> None:
@@ -74,12 +74,12 @@ def test_moves(name, dtype):
 
 
 @pytest.mark.parametrize("name", ORDERED)
-@pytest.mark.parametrize("dtype", [*INTS, *FLOATS])
+@pytest.mark.parametrize("dtype", ["bool", *INTS, *FLOATS, *FP8])
 def test_order(name, dtype):
     result, shape = ORDERED[name]
     for m, n in ((4, 16), (1, 8), (2, 64)) if dtype in ("f32", "i32") else ((4, 16),):
         x = sample(dtype, m * n, 7, special=dtype in INTS).reshape(m, n)
-        if dtype != "bf16":
+        if dtype != "bf16" and dtype not in FP8:
             check(result, shape, x)
             continue
         size = math.prod(eval(f"[{shape}]", {"M": m, "N": n}))
@@ -89,7 +89,7 @@ def test_order(name, dtype):
         np.testing.assert_array_equal(out.astype("f4"), expected)
 
 
-HISTOGRAM = '''
+HISTOGRAM = """
 @triton.jit
 def kernel(x, out, n, BLOCK: tl.constexpr, BINS: tl.constexpr, MASKED: tl.constexpr):
     offs = tl.arange(0, BLOCK)
@@ -99,7 +99,7 @@ def kernel(x, out, n, BLOCK: tl.constexpr, BINS: tl.constexpr, MASKED: tl.conste
     else:
         h = tl.histogram(v, BINS)
     tl.store(out + tl.arange(0, BINS), h)
-'''
+"""
 
 
 @pytest.mark.parametrize("dtype", ["i32", "u32"])

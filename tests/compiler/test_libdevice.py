@@ -17,7 +17,9 @@ RNG = np.random.default_rng(11)
 
 
 def test_every_function_of_the_list_is_there():
-    names = [n for n, f in vars(listed).items() if callable(f) and getattr(f, "__module__", "") == listed.__name__]
+    names = [
+        n for n, f in vars(listed).items() if callable(f) and getattr(f, "__module__", "") == listed.__name__
+    ]
     assert len(names) > 150
     assert [n for n in names if not hasattr(libdevice, n)] == []
 
@@ -61,7 +63,9 @@ def test_function_of_floats(name, dtype):
         rounded = exact.astype(kind).astype("f8")
     good = np.isfinite(rounded) & (np.abs(rounded) > 1e-36)
     if kind.itemsize == 2:  # of f32, rounded
-        np.testing.assert_allclose(out[0].astype("f8")[good], exact[good], rtol=2.0**-10 if dtype == "f16" else 2.0**-7, atol=1e-7)
+        np.testing.assert_allclose(
+            out[0].astype("f8")[good], exact[good], rtol=2.0**-10 if dtype == "f16" else 2.0**-7, atol=1e-7
+        )
         return
     unit = np.spacing(np.abs(rounded[good]).astype(kind)).astype("f8")
     error = np.abs(out[0].astype("f8")[good] - exact[good]) / unit
@@ -85,16 +89,43 @@ def test_function_of_two_floats(name, dtype):
     launch(kernel(rows([f"libdevice.{name}({first}, b)"])), (1,), a, b, out, 100, BLOCK=128)
     wide = (a, b) if name == "nextafter" else (a.astype("f8"), b.astype("f8"))
     tolerance = 3e-6 if dtype == "f32" or name.startswith("fast") else 1e-13
-    np.testing.assert_allclose(out[0], BINARY[name](*wide), rtol=tolerance, atol=1e-5 if dtype == "f32" and name == "remainder" else 1e-12)
+    np.testing.assert_allclose(
+        out[0],
+        BINARY[name](*wide),
+        rtol=tolerance,
+        atol=1e-5 if dtype == "f32" and name == "remainder" else 1e-12,
+    )
 
 
 def test_functions_of_more_arguments():
     a, b, c = (RNG.uniform(0.5, 9, 50).astype("f8") for _ in range(3))
-    names = ["norm3d(a, b, c)", "rnorm3d(a, b, c)", "norm4d(a, b, c, a)", "rnorm4d(a, b, c, a)", "fma(a, b, c)", "jn(2, a)", "yn(3, a)", "ldexp(a, 5)", "scalbn(b, -9)", "pow(a, 3)"]
+    names = [
+        "norm3d(a, b, c)",
+        "rnorm3d(a, b, c)",
+        "norm4d(a, b, c, a)",
+        "rnorm4d(a, b, c, a)",
+        "fma(a, b, c)",
+        "jn(2, a)",
+        "yn(3, a)",
+        "ldexp(a, 5)",
+        "scalbn(b, -9)",
+        "pow(a, 3)",
+    ]
     out = np.zeros((len(names), 50))
     launch(kernel(rows(["libdevice." + n for n in names], 3)), (1,), a, b, c, out, 50, BLOCK=64)
     three, four = np.sqrt(a * a + b * b + c * c), np.sqrt(2 * a * a + b * b + c * c)
-    expected = [three, 1 / three, four, 1 / four, a * b + c, scipy.special.jn(2, a), scipy.special.yn(3, a), a * 32, b / 512, a**3]
+    expected = [
+        three,
+        1 / three,
+        four,
+        1 / four,
+        a * b + c,
+        scipy.special.jn(2, a),
+        scipy.special.yn(3, a),
+        a * 32,
+        b / 512,
+        a**3,
+    ]
     np.testing.assert_allclose(out, expected, rtol=1e-12)
 
 
@@ -126,7 +157,11 @@ def test_bytes_and_halves():
     def permute(x, y, selector):
         source = int(x).to_bytes(4, "little", signed=True) + int(y).to_bytes(4, "little", signed=True)
         picked = [selector >> 4 * i & 15 for i in range(4)]
-        return int.from_bytes(bytes((255 if source[p & 7] & 128 else 0) if p & 8 else source[p & 7] for p in picked), "little", signed=True)
+        return int.from_bytes(
+            bytes((255 if source[p & 7] & 128 else 0) if p & 8 else source[p & 7] for p in picked),
+            "little",
+            signed=True,
+        )
 
     np.testing.assert_array_equal(out[0], [permute(x, y, 0x5140) for x, y in zip(a, b, strict=True)])
     np.testing.assert_array_equal(out[1], [permute(x, y, 0x8F3A) for x, y in zip(a, b, strict=True)])
@@ -137,7 +172,17 @@ def test_bytes_and_halves():
 
 def test_bits_of_floats():
     x = np.array([1.5, -0.0, np.inf, -np.inf, np.nan, 1e-310, -7.25, 0.0])
-    names = ["signbit(a)", "isnan(a)", "isinf(a)", "isfinited(a)", "double2hiint(a)", "double2loint(a)", "ilogb(a)", "llrint(a * 0.3)", "llround(a * 2)"]
+    names = [
+        "signbit(a)",
+        "isnan(a)",
+        "isinf(a)",
+        "isfinited(a)",
+        "double2hiint(a)",
+        "double2loint(a)",
+        "ilogb(a)",
+        "llrint(a * 0.3)",
+        "llround(a * 2)",
+    ]
     out = np.zeros((len(names), 8), "i8")
     launch(kernel(rows(["libdevice." + n for n in names], 1)), (1,), x, out, 8, BLOCK=8)
     bits = x.view("i8")
@@ -149,7 +194,10 @@ def test_bits_of_floats():
     np.testing.assert_array_equal(out[7][good], np.rint(x[good] * 0.3))
     np.testing.assert_array_equal(out[8][good], [3, 0, 0, -15, 0])
     back = np.zeros((2, 8))
-    names = ["libdevice.hiloint2double(libdevice.double2hiint(a), libdevice.double2loint(a))", "libdevice.longlong_as_double(libdevice.double_as_longlong(a))"]
+    names = [
+        "libdevice.hiloint2double(libdevice.double2hiint(a), libdevice.double2loint(a))",
+        "libdevice.longlong_as_double(libdevice.double_as_longlong(a))",
+    ]
     launch(kernel(rows(names, 1)), (1,), x, back, 8, BLOCK=8)
     np.testing.assert_array_equal(back.view("i8"), [bits, bits])
     f, same = np.array([1.5, -2, np.nan, 0], "f4"), np.zeros((1, 4), "f4")
@@ -207,25 +255,51 @@ def test_conversions_in_a_direction(mode):
     single = np.zeros((1, x.size), "f4")
     launch(kernel(rows([f"libdevice.double2float_{mode}(a)"], 1)), (1,), x, single, x.size, BLOCK=64)
     if mode != "rn":
-        np.testing.assert_array_equal(single[0], [rounded(Fraction(float(v)), mode, np.dtype("f4")) for v in x])
+        np.testing.assert_array_equal(
+            single[0], [rounded(Fraction(float(v)), mode, np.dtype("f4")) for v in x]
+        )
     n = np.concatenate([sample("i64", 40, 3), [2**53 + 1, -(2**53) - 1, 2**24 + 1]]).astype("i8")
     floats = np.zeros((2, n.size))
-    launch(kernel(rows([f"libdevice.ll2double_{mode}(a)", f"libdevice.ll2float_{mode}(a)"], 1)), (1,), n, floats, n.size, BLOCK=64)
+    launch(
+        kernel(rows([f"libdevice.ll2double_{mode}(a)", f"libdevice.ll2float_{mode}(a)"], 1)),
+        (1,),
+        n,
+        floats,
+        n.size,
+        BLOCK=64,
+    )
     if mode != "rn":
         exact = [Fraction(int(v)) for v in n]
-        np.testing.assert_array_equal(floats[0], [rounded(e, mode, np.dtype("f8")) if e else 0 for e in exact])
-        np.testing.assert_array_equal(floats[1], [rounded(e, mode, np.dtype("f4")) if e else 0 for e in exact])
+        np.testing.assert_array_equal(
+            floats[0], [rounded(e, mode, np.dtype("f8")) if e else 0 for e in exact]
+        )
+        np.testing.assert_array_equal(
+            floats[1], [rounded(e, mode, np.dtype("f4")) if e else 0 for e in exact]
+        )
 
 
 def test_edges():
     x = np.array([0, -0.0, np.inf, -np.inf, np.nan, 1, -1, 2])
     names = ["erfinv", "erfcinv", "erfcx", "normcdf", "normcdfinv", "logb", "cyl_bessel_i0", "cyl_bessel_i1"]
-    references = [scipy.special.erfinv, scipy.special.erfcinv, scipy.special.erfcx, scipy.special.ndtr, scipy.special.ndtri, None, scipy.special.i0, scipy.special.i1]
+    references = [
+        scipy.special.erfinv,
+        scipy.special.erfcinv,
+        scipy.special.erfcx,
+        scipy.special.ndtr,
+        scipy.special.ndtri,
+        None,
+        scipy.special.i0,
+        scipy.special.i1,
+    ]
     out = np.zeros((len(names), 8))
     launch(kernel(rows([f"libdevice.{n}(a)" for n in names], 1)), (1,), x, out, 8, BLOCK=8)
     for row, name, reference in zip(out, names, references, strict=True):
         with np.errstate(all="ignore"):
-            expected = [-math.inf, -math.inf, math.inf, math.inf, math.nan, 0, 0, 1] if reference is None else reference(x)
+            expected = (
+                [-math.inf, -math.inf, math.inf, math.inf, math.nan, 0, 0, 1]
+                if reference is None
+                else reference(x)
+            )
         if "bessel" in name:  # SciPy has NaN there
             expected = np.where(np.isinf(x), np.abs(x) if name.endswith("0") else x, expected)
         np.testing.assert_allclose(row, expected, rtol=1e-12, err_msg=name)

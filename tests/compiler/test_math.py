@@ -40,12 +40,12 @@ def test_function(name, dtype):
 
 
 def test_softmax_of_the_standard_library():
-    source = '''
+    source = """
 @triton.jit
 def kernel(x, out):
     offs = tl.arange(0, 8)[:, None] * 32 + tl.arange(0, 32)[None, :]
     tl.store(out + offs, tl.softmax(tl.load(x + offs), 1))
-'''
+"""
     x, out = np.random.default_rng(1).standard_normal((8, 32)).astype("f4"), np.zeros((8, 32), "f4")
     launch(kernel(source), (1,), x, out)
     np.testing.assert_allclose(out, scipy.special.softmax(x, 1), rtol=1e-5)

@@ -13,7 +13,7 @@ from written import folder, kernel
 
 from openxpu.compiler.tile_ir import CompileError
 
-PRINTS = '''
+PRINTS = """
 @triton.jit
 def kernel(x, f):
     v = tl.load(x + tl.arange(0, 2)[:, None] * 2 + tl.arange(0, 2)[None, :])
@@ -22,21 +22,26 @@ def kernel(x, f):
         tl.device_print("hex", tl.load(x + 1), hex=True)
         tl.device_print("two of 100%", tl.load(f), tl.load(x).to(tl.uint8))
         tl.device_print("nothing")
-'''
+"""
 
 
 def test_device_print(capfd):
     launch(kernel(PRINTS), (2,), np.array([-1, 2, 3, 4], "i4"), np.array([1.5], "f4"))
     ctypes.CDLL(None).fflush(None)
     lines = capfd.readouterr().out.splitlines()
-    assert lines[:4] == [f"pid (1, 0, 0) idx ({i}, {j}) tile: {v}" for i, j, v in ((0, 0, -1), (0, 1, 2), (1, 0, 3), (1, 1, 4))]
+    assert lines[:4] == [
+        f"pid (1, 0, 0) idx ({i}, {j}) tile: {v}" for i, j, v in ((0, 0, -1), (0, 1, 2), (1, 0, 3), (1, 1, 4))
+    ]
     assert lines[4] == "pid (1, 0, 0) idx () hex: 0x00000002"
-    assert lines[5:7] == ["pid (1, 0, 0) idx () two of 100%: 1.500000 (operand 0)", "pid (1, 0, 0) idx () two of 100%: 255 (operand 1)"]
+    assert lines[5:7] == [
+        "pid (1, 0, 0) idx () two of 100%: 1.500000 (operand 0)",
+        "pid (1, 0, 0) idx () two of 100%: 255 (operand 1)",
+    ]
     assert lines[7] == "pid (1, 0, 0) idx () nothing"
     assert len(lines) == 8
 
 
-ASSERTS = '''
+ASSERTS = """
 @triton.jit
 def kernel(x, n, BLOCK: tl.constexpr):
     tl.static_assert(BLOCK > 1, "too small")
@@ -48,7 +53,7 @@ def kernel(x, n, BLOCK: tl.constexpr):
         tl.device_assert(i < 4, "loop")
         if i == 3:
             tl.device_assert(tl.sum(v) > 0, "sum")
-'''
+"""
 
 
 def test_device_assert_gives_the_first_message_that_fails():
@@ -68,7 +73,7 @@ def test_static_assert():
         launch(kernel(ASSERTS), (1,), np.zeros(4, "i4"), 3, BLOCK=1)
 
 
-INLINE = '''
+INLINE = """
 @triton.jit
 def inner(x):
     return tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r", [x], dtype=tl.int32, is_pure=True, pack=1)
@@ -77,7 +82,7 @@ def inner(x):
 @triton.jit
 def kernel(p):
     tl.store(p, inner(tl.load(p)))
-'''
+"""
 
 
 def test_inline_assembly_is_refused_with_file_and_line():
@@ -88,14 +93,14 @@ def test_inline_assembly_is_refused_with_file_and_line():
         launch(ref, (1,), np.zeros(1, "i4"))
 
 
-GLUON = '''
+GLUON = """
 from triton.experimental import gluon
 
 
 @gluon.jit
 def kernel(p):
     pass
-'''
+"""
 
 
 def test_gluon_is_refused_with_file_and_line():
@@ -107,7 +112,10 @@ def test_gluon_is_refused_with_file_and_line():
 
 REFUSED = {  # by Triton itself, or because no card has the type
     "make_block_ptr": ("tl.make_block_ptr(p, (4,), (1,), (0,), (4,), (0,))", "tensor descriptor"),
-    "float8e4b15": ("tl.store(p, tl.load(p).to(tl.float8e4b15, bitcast=True).to(tl.float32).to(tl.int8))", "fp8|float8"),
+    "float8e4b15": (
+        "tl.store(p, tl.load(p).to(tl.float8e4b15, bitcast=True).to(tl.float32).to(tl.int8))",
+        "fp8|float8",
+    ),
 }
 
 
@@ -125,5 +133,7 @@ def test_printing_kernels_run_on_the_card():
         "from openxpu.compiler import get_kernel\n"
         f"print(get_kernel({kernel(PRINTS)!r}, ['*i32', '*f32'], {{}}).name)"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
     assert found.returncode == 0, found.stderr

@@ -28,7 +28,9 @@ def test_integer_operators(dtype, n):
     ref = kernel(rows(results))
     a, b = sample(dtype, n, 1), sample(dtype, n, 2)
     b[b == 0] = 3
-    if dtype.startswith("i"):  # the interpreter has no defined result there; test_division_at_the_edges looks at it
+    if dtype.startswith(
+        "i"
+    ):  # the interpreter has no defined result there; test_division_at_the_edges looks at it
         b[b == -1] = 5
     out = np.zeros((len(results), n), DTYPES[dtype])
     expected = interpret(ref, (1,), a, b, out, n, BLOCK=128)[2]
@@ -45,7 +47,15 @@ def test_division_at_the_edges(dtype):
     a = np.array([info.min, info.max, 0, 7, info.min, 5], DTYPES[dtype])
     b = np.array([-1 if info.min else 1, 0, 0, 0, 1, 2], dtype="i8").astype(DTYPES[dtype])
     out = np.zeros((4, 6), DTYPES[dtype])
-    launch(kernel(rows(["a // b", "a % b", "a // tl.min(b).to(b.dtype)", "a % tl.min(b).to(b.dtype)"])), (1,), a, b, out, 6, BLOCK=8)
+    launch(
+        kernel(rows(["a // b", "a % b", "a // tl.min(b).to(b.dtype)", "a % tl.min(b).to(b.dtype)"])),
+        (1,),
+        a,
+        b,
+        out,
+        6,
+        BLOCK=8,
+    )
     np.testing.assert_array_equal(out[:2, [0, 4, 5]], [[info.min, info.min, 2], [0, 0, 1]])
 
 
@@ -119,14 +129,24 @@ def test_float_operators(dtype, n):
                 raise AssertionError(f"{name}: {error}") from error
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("dtype", [*FLOATS, *FP8])
 def test_fma_rounds_once(dtype):
     kind = DTYPES[dtype]
+    if kind.itemsize < 4:
+        a, b, c = (np.random.default_rng(s).integers(-4, 5, 60).astype(kind) for s in range(3))
+        out = np.zeros((1, 60), kind)
+        launch(kernel(rows(["tl.fma(a, b, c)"], 3)), (1,), a, b, c, out, 60, BLOCK=64)
+        np.testing.assert_array_equal(
+            out[0].astype("f4"), (a.astype("f4") * b.astype("f4") + c.astype("f4")).astype(kind).astype("f4")
+        )
+        return
     a, b, c = (sample(dtype, 60, s, special=False) for s in range(3))
     c = (-(a * b)).astype(kind)
     out = np.zeros((1, 60), kind)
     launch(kernel(rows(["tl.fma(a, b, c)"], 3)), (1,), a, b, c, out, 60, BLOCK=64)
-    exact = [Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z)) for x, y, z in zip(a, b, c, strict=True)]
+    exact = [
+        Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z)) for x, y, z in zip(a, b, c, strict=True)
+    ]
     np.testing.assert_array_equal(out[0], np.array([float(e) for e in exact]).astype(kind))
 
 
@@ -142,13 +162,46 @@ def test_mixed_types_promote_as_triton_says():
         np.testing.assert_array_equal(out, expected, err_msg=f"{x} {y}")
 
 
-
-
 @pytest.mark.parametrize("dtype", FP8)
 def test_arithmetic_on_8_bit_floats_is_that_of_f32_rounded_back(dtype):
     a, b = (np.random.default_rng(s).integers(-8, 8, 40).astype(DTYPES[dtype]) for s in range(2))
-    out = np.zeros((6, 40), DTYPES[dtype])
-    launch(kernel(rows(["a + b", "a - b", "a * b", "-a", "tl.where(a < b, a, b)", "tl.where(a == b, a, b)"])), (1,), a, b, out, 40, BLOCK=64)
+    b[b == 0] = 1
+    out = np.zeros((10, 40), DTYPES[dtype])
+    launch(
+        kernel(
+            rows(
+                [
+                    "a + b",
+                    "a - b",
+                    "a * b",
+                    "-a",
+                    "tl.where(a < b, a, b)",
+                    "tl.where(a == b, a, b)",
+                    "a % b",
+                    "tl.maximum(a, b)",
+                    "tl.clamp(a, b, b)",
+                    "tl.abs(a)",
+                ]
+            )
+        ),
+        (1,),
+        a,
+        b,
+        out,
+        40,
+        BLOCK=64,
+    )
     x, y = a.astype("f4"), b.astype("f4")
-    expected = [x + y, x - y, x * y, -x, np.where(x < y, x, y), np.where(x == y, x, y)]
+    expected = [
+        x + y,
+        x - y,
+        x * y,
+        -x,
+        np.where(x < y, x, y),
+        np.where(x == y, x, y),
+        np.fmod(x, y),
+        np.maximum(x, y),
+        y,
+        np.abs(x),
+    ]
     np.testing.assert_array_equal(out.astype("f4"), np.array(expected).astype(DTYPES[dtype]).astype("f4"))

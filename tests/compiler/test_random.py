@@ -6,13 +6,13 @@ from harness import Typed, guarded, launch
 from interpreter import interpret
 from written import kernel
 
-SOURCE = '''
+SOURCE = """
 @triton.jit
 def kernel(out, seed, n, BLOCK: tl.constexpr):
     offs = tl.arange(0, BLOCK)
     r = DRAW
     tl.store(out + offs, r, mask=offs < n)
-'''
+"""
 DRAWS = {
     "rand": ("tl.rand(seed, offs)", "f4"), "randn": ("tl.randn(seed, offs)", "f4"), "randint": ("tl.randint(seed, offs)", "i4"),
     "rounds": ("tl.rand(seed, offs, 7)", "f4"), "long offsets": ("tl.randint(seed, offs.to(tl.int64) + 4294967296)", "i8"),

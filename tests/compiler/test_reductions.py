@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from harness import guarded, launch
 from interpreter import interpret
-from values import DTYPES, FLOATS, INTS, sample
+from values import DTYPES, FLOATS, FP8, INTS, sample
 from written import kernel
 
 KINDS = {
@@ -17,7 +17,7 @@ KINDS = {
     "product": "tl.reduce(v, AXIS, product)", "sum of squares": "tl.reduce(v * v, AXIS, add)",
 }  # fmt: skip
 
-SOURCE = '''
+SOURCE = """
 @triton.jit
 def product(a, b):
     return a * b
@@ -35,7 +35,7 @@ def kernel(x, out, n, AXIS: tl.constexpr, M: tl.constexpr, N: tl.constexpr, R: t
     v = tl.load(x + rows * n + cols, mask=cols < n, other=FILL)
     r = RESULT
     tl.store(out + tl.arange(0, R), tl.reshape(r, (R,)).to(out.dtype.element_ty))
-'''
+"""
 
 
 def reduction(kind: str, fill: str = "0") -> str:
@@ -43,14 +43,17 @@ def reduction(kind: str, fill: str = "0") -> str:
 
 
 def integers(dtype: str, shape: tuple[int, int]) -> np.ndarray:
-    """Few different values, so that ties are common."""
-    return np.random.default_rng(5).integers(0, 4, shape).astype(DTYPES[dtype])
+    """Few different values, so that ties are common; of 8-bit floats so small ones that sums are exact."""
+    if dtype in FP8:
+        return (np.random.default_rng(5).random(shape) < 0.1).astype(DTYPES[dtype])
+    return np.random.default_rng(5).integers(0, 2 if dtype == "bool" else 4, shape).astype(DTYPES[dtype])
 
 
-PAIRS = [(kind, d) for kind in KINDS for d in (INTS if kind in ("xor_sum", "or") else (*INTS, *FLOATS))]
+PAIRS = [(k, d) for k in KINDS for d in ("bool", *INTS)]
+PAIRS += [(k, d) for k in KINDS if k not in ("xor_sum", "or") for d in (*FLOATS, *FP8)]
 
 
-@pytest.mark.parametrize(("kind", "dtype"), [("sum", "bool"), *PAIRS])
+@pytest.mark.parametrize(("kind", "dtype"), PAIRS)
 def test_reduction(kind, dtype):
     shapes = ((4, 29, 32), (8, 64, 64), (1, 5, 8), (16, 1, 1))
     for m, n, block in shapes if dtype in ("i32", "f32") else shapes[:1]:
@@ -58,8 +61,13 @@ def test_reduction(kind, dtype):
             r = block if axis == 0 else m
             x = integers(dtype, (m, n))
             out = np.zeros(r, "f8")
-            ref, shape = reduction(kind), {"AXIS": axis, "M": m, "N": block, "R": r}
-            expected = interpret(ref, (1,), x, out, n, **shape)[1] if dtype != "bf16" else None
+            ref, shape = (
+                reduction(kind, "0.0" if dtype in FP8 else "0"),
+                {"AXIS": axis, "M": m, "N": block, "R": r},
+            )
+            expected = (
+                interpret(ref, (1,), x, out, n, **shape)[1] if dtype != "bf16" and dtype not in FP8 else None
+            )
             launch(ref, (1,), guarded(x), found := guarded(out), n, **shape)
             if expected is None:
                 expected = interpret(ref, (1,), x.astype("f4"), out, n, **shape)[1]
@@ -88,7 +96,7 @@ def test_extremes_and_nan():
             np.testing.assert_array_equal(out, expected)
 
 
-SEVERAL = '''
+SEVERAL = """
 @triton.jit
 def welford(mean_a, m2_a, n_a, mean_b, m2_b, n_b):
     n = n_a + n_b
@@ -107,7 +115,7 @@ def kernel(x, out, n, M: tl.constexpr, N: tl.constexpr):
     tl.store(out + rows, mean)
     tl.store(out + M + rows, m2 / count)
     tl.store(out + 2 * M + rows, count)
-'''
+"""
 
 
 @pytest.mark.parametrize("n", [1, 13, 64, 100])
@@ -118,7 +126,7 @@ def test_three_operands(n):
     np.testing.assert_allclose(out, [x.mean(1), x.var(1), [n] * 4], rtol=1e-4, atol=1e-6)
 
 
-BRANCHES = '''
+BRANCHES = """
 @triton.jit
 def nearer_to_zero(a, i, b, j):
     if tl.abs(a) < tl.abs(b):
@@ -155,7 +163,7 @@ def kernel(x, out, where, N: tl.constexpr, SCAN: tl.constexpr):
         tl.store(out, value)
         tl.store(where, index)
         tl.store(out + 1, tl.reduce(v, 0, early))
-'''
+"""
 
 
 @pytest.mark.parametrize("n", [1, 2, 64])
@@ -174,7 +182,7 @@ def test_combine_functions_with_branches(n):
             assert (out[0], where[0], out[1]) == (x[best[-1]], first[-1], x.max())
 
 
-WHOLE = '''
+WHOLE = """
 @triton.jit
 def kernel(x, out, A: tl.constexpr, B: tl.constexpr, C: tl.constexpr):
     i = tl.arange(0, A)[:, None, None]
@@ -186,7 +194,7 @@ def kernel(x, out, A: tl.constexpr, B: tl.constexpr, C: tl.constexpr):
     tl.store(out + 2, tl.min(tl.min(v, 1), 0).sum())
     tl.store(out + 3, tl.sum(tl.sum(v, 2, keep_dims=True) * v))
     tl.store(out + 4, tl.argmax(tl.reshape(v, (A * B * C,)), 0))
-'''
+"""
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 8), (1, 1, 1), (4, 1, 16), (8, 16, 1)])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from harness import guarded, launch
 from interpreter import interpret
-from values import DTYPES, FLOATS, INTS
+from values import DTYPES, FLOATS, FP8, INTS
 from written import kernel
 
-SOURCE = '''
+SOURCE = """
 @triton.jit
 def biggest(a, b):
     return tl.maximum(a, b)
@@ -27,23 +27,36 @@ def kernel(x, out, KIND: tl.constexpr, AXIS: tl.constexpr, REVERSE: tl.constexpr
     else:
         r = tl.associative_scan(v, AXIS, biggest, reverse=REVERSE)
     tl.store(out + offs, r.to(out.dtype.element_ty))
-'''
+"""
 
 
-@pytest.mark.parametrize("dtype", [*INTS, *FLOATS])
+@pytest.mark.parametrize("dtype", ["bool", *INTS, *FLOATS, *FP8])
 @pytest.mark.parametrize("kind", ["sum", "product", "max"])
 def test_scan(dtype, kind):
     shapes = ((2, 4, 8), (1, 1, 1), (4, 8, 1), (2, 1, 64))
     for shape in shapes if dtype in ("i32", "f32") else shapes[:1]:
-        x = np.random.default_rng(3).integers(-1 if dtype[0] != "u" else 0, 3, shape).astype(DTYPES[dtype])
+        x = (
+            np.random.default_rng(3)
+            .integers(-1 if dtype[0] != "u" else 0, 2 if dtype in FP8 else 3, shape)
+            .astype(DTYPES[dtype])
+        )
         for axis in range(3):
             for reverse in (False, True):
                 out = np.zeros(shape, "f8")
-                named = {"KIND": kind, "AXIS": axis, "REVERSE": reverse, "A": shape[0], "B": shape[1], "C": shape[2]}
-                y = x.astype("f4") if dtype == "bf16" else x
+                named = {
+                    "KIND": kind,
+                    "AXIS": axis,
+                    "REVERSE": reverse,
+                    "A": shape[0],
+                    "B": shape[1],
+                    "C": shape[2],
+                }
+                y = x.astype("f4") if dtype == "bf16" or dtype in FP8 else x
                 expected = interpret(kernel(SOURCE), (1,), y, out, **named)[1]
                 launch(kernel(SOURCE), (1,), guarded(x), found := guarded(out), **named)
-                np.testing.assert_array_equal(found, expected, err_msg=f"{shape} axis {axis} reverse {reverse}")
+                np.testing.assert_array_equal(
+                    found, expected, err_msg=f"{shape} axis {axis} reverse {reverse}"
+                )
 
 
 LINEAR = '''
