@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from openxpu.compiler.tile_ir import Value
+from openxpu.compiler.tile_ir import Type, Value
 
 Monomial = tuple[Value, ...]
 
@@ -283,6 +283,8 @@ class Analysis:
             if inner.base is not None:
                 return Address(inner.base, inner.offset + self.form(op.operands[1]))
             return opaque
+        if op.name == "tt.bitcast" and _same_step(value.type, op.operands[0].type):
+            return self.address(op.operands[0])
         if op.name in ("tt.expand_dims", "tt.broadcast", "tt.trans", "tt.reshape"):
             inner = self.address(op.operands[0])
             where = operand_dims(value)
@@ -326,6 +328,11 @@ class Analysis:
         if predicate == "sge":
             return left + right.times(minus) + one
         return None
+
+
+def _same_step(a: Type, b: Type) -> bool:
+    """Do pointers of these types advance by the same number of bytes?"""
+    return a.pointee is not None and b.pointee is not None and a.pointee.bytes == b.pointee.bytes
 
 
 def root_argument(value: Value) -> Value:

@@ -22,18 +22,18 @@ from triton._C.libtriton import passes
 from triton.compiler.code_generator import ast_to_ttir
 from triton.compiler.compiler import ASTSource
 
-from openxpu.compiler import simplify, tile_ir, ttir
+from openxpu.compiler import inline, legal, refuse, simplify, tile_ir, ttir
 from openxpu.compiler.program import ENTRY, Program
 from openxpu.compiler.target import Target
 from openxpu.compiler.tile_ir import CompileError
 
 _TRITON_DTYPES = {
     "bool": "i1", "u8": "u8", "i8": "i8", "u16": "u16", "i16": "i16", "u32": "u32", "i32": "i32", "u64": "u64", "i64": "i64",
-    "f16": "fp16", "bf16": "bf16", "f32": "fp32", "f64": "fp64", "i1": "i1", "fp16": "fp16", "fp32": "fp32", "fp64": "fp64",
+    "f8e4m3": "fp8e4nv", "f8e5m2": "fp8e5", "f16": "fp16", "bf16": "bf16", "f32": "fp32", "f64": "fp64", "i1": "i1", "fp16": "fp16", "fp32": "fp32", "fp64": "fp64",
 }  # fmt: skip
 _DTYPE_OBJECTS = {
     "bool": tl.int1, "u8": tl.uint8, "i8": tl.int8, "u16": tl.uint16, "i16": tl.int16, "u32": tl.uint32, "i32": tl.int32,
-    "u64": tl.uint64, "i64": tl.int64, "f16": tl.float16, "bf16": tl.bfloat16, "f32": tl.float32, "f64": tl.float64,
+    "u64": tl.uint64, "i64": tl.int64, "f8e4m3": tl.float8e4nv, "f8e5m2": tl.float8e5, "f16": tl.float16, "bf16": tl.bfloat16, "f32": tl.float32, "f64": tl.float64,
 }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ class Options:
         "bf16x3",
         "bf16x6",
     )
-    supported_fp8_dtypes: tuple[str, ...] = ()
+    supported_fp8_dtypes: tuple[str, ...] = ("fp8e4nv", "fp8e5")
     deprecated_fp8_dot_operand_dtypes: tuple[str, ...] = ()
     max_num_imprecise_acc_default: int = 0
     extern_libs: dict[str, str] | None = None
@@ -161,6 +161,7 @@ def optimise_ttir(module: Any, context: Any) -> str:
         module.context = context
         run_passes(module, context)
         text = module.str_nodebug()
+    refuse.check(module, text)
     return text
 
 
@@ -178,6 +179,7 @@ def make_ttir(ref: str, arg_types: list[str], constexprs: dict[str, Any]) -> str
             f"Kernel {ref!r} has the constexpr parameters {sorted(wanted)} but values were given for {sorted(constexprs)}."
         )
     values = {(names.index(n),): constant(v) for n, v in constexprs.items()}
+    refuse.check_function(function, ref)
     source = ASTSource(function, signature, values)
     context = mlir.context()
     mlir.load_dialects(context)
@@ -245,7 +247,10 @@ def compile_ttir(text: str, target: Target, dump: tuple[str, ...] = ()) -> Compi
     """TTIR text -> object code."""
     module = ttir.parse(text)
     function = module.kernel
+    inline.inline_calls(module)
+    inline.structure_regions(function)
     tile_ir.verify(function)
+    legal.legalise(function)
     simplify.scalar_inductions(function)
     simplify.remove_dead(function)
     tile_ir.verify(function)

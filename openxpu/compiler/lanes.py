@@ -1,6 +1,7 @@
 """One element-wise operation on LLVM values: scalars, or vectors of lanes, alike.
 
-Registers hold bf16 as its 16 bits (i16) and f16 as half; arithmetic on both happens in f32 and rounds to nearest even.
+Registers hold bf16 and 8-bit floats as their bits and f16 as half; arithmetic on them happens in f32 and rounds to
+nearest even.
 Tiles of pointers hold i64 lanes, scalar pointers are ptr.
 """
 
@@ -12,6 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from openxpu.compiler.float8 import FORMATS, Float8, float_to_bits
 from openxpu.compiler.math import FUNCTIONS, FloatMath
 from openxpu.compiler.target import Target
 from openxpu.compiler.tile_ir import CompileError, Op, Type
@@ -25,6 +27,8 @@ _REGISTER = {
     "i16": I16,
     "i32": I32,
     "i64": I64,
+    "f8e4m3": I8,
+    "f8e5m2": I8,
     "f16": F16,
     "bf16": I16,
     "f32": F32,
@@ -32,12 +36,14 @@ _REGISTER = {
 }
 
 CONTRACT = ("contract",)
+SMALL = ("f16", "bf16", "f8e4m3", "f8e5m2")  # computed in f32
 
 # libm functions that an image may call; f32 names carry the suffix f
 LIBM_UNARY = {
     "acos", "acosh", "asin", "asinh", "atan", "atanh", "cbrt", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1",
-    "lgamma", "log", "log10", "log1p", "log2", "sin", "sinh", "tan", "tanh", "tgamma",
+    "lgamma", "log", "log10", "log1p", "log2", "sin", "sinh", "tan", "tanh", "tgamma", "exp10", "j0", "j1", "y0", "y1",
 }  # fmt: skip
+LIBM_ORDERED = ("jn", "yn")  # of an i32 and a float
 LIBM_BINARY = {"atan2", "fmod", "hypot", "pow", "nextafter", "remainder", "fdim"}
 _ROUNDING = {
     "floor": "llvm.floor",
@@ -54,9 +60,6 @@ _INT_BINARY = {
     "arith.andi": "and_",
     "arith.ori": "or_",
     "arith.xori": "xor",
-    "arith.shli": "shl",
-    "arith.shrsi": "ashr",
-    "arith.shrui": "lshr",
 }
 _FLOAT_BINARY = {
     "arith.addf": "fadd",
@@ -121,12 +124,12 @@ class Lanes:
         count = max(lanes_of(a) for a in arguments)
         if count == 0:
             return b.call(
-                self.declare(name, arguments[0].type, [a.type for a in arguments]),
+                self.declare(name, arguments[-1].type, [a.type for a in arguments]),
                 arguments,
             )
         arguments = [self.splat(b, a, count) for a in arguments]
-        element = arguments[0].type.element
-        function = self.declare(name, element, [element] * len(arguments))
+        element = arguments[-1].type.element
+        function = self.declare(name, element, [a.type.element for a in arguments])
         result: Any = ir.Constant(ir.VectorType(element, count), ir.Undefined)
         for lane in range(count):
             at = ir.Constant(I32, lane)
@@ -142,8 +145,11 @@ class Lanes:
     @staticmethod
     def constant(dtype: str, value: Any, lanes: int = 0) -> Any:
         element = _REGISTER.get(dtype, I64)
-        if dtype == "bf16":
-            number: Any = bf16_bits(float(value))
+        if dtype in FORMATS:
+            number: Any = float_to_bits(dtype, float(value))
+            number -= 256 if number > 127 else 0
+        elif dtype == "bf16":
+            number = bf16_bits(float(value))
         elif dtype == "f32":
             number = round_f32(float(value))
         elif dtype == "f16":
@@ -181,8 +187,10 @@ class Lanes:
     # conversions --------------------------------------------------------------------------
 
     def to_f32(self, b: ir.IRBuilder, value: Any, dtype: str) -> Any:
-        """f16 or bf16 bits as f32, exactly."""
+        """A small float as f32, exactly."""
         lanes = lanes_of(value)
+        if dtype in FORMATS:
+            return Float8(b, value, dtype, self.intrinsic).decode(value)
         if dtype == "f16":
             return b.fpext(value, register_type("f32", lanes))
         wide = b.zext(value, register_type("i32", lanes))
@@ -192,6 +200,8 @@ class Lanes:
     def from_f32(self, b: ir.IRBuilder, value: Any, dtype: str) -> Any:
         """f32 rounded to nearest even; NaN stays a quiet NaN, denormals are kept."""
         lanes = lanes_of(value)
+        if dtype in FORMATS:
+            return Float8(b, value, dtype, self.intrinsic).encode(value)
         if dtype == "f16":
             return b.fptrunc(value, register_type("f16", lanes))
         bits = b.bitcast(value, register_type("i32", lanes))
@@ -209,34 +219,42 @@ class Lanes:
         lanes = lanes_of(value)
         if source == target:
             return value
-        small = ("f16", "bf16")
-        if source in small:
+        if source in SMALL:
             value, source = self.to_f32(b, value, source), "f32"
-        if target == "f64" and source == "f32":
+        if target == "f64":
             return b.fpext(value, register_type("f64", lanes))
         if target == "f32":
             return b.fptrunc(value, register_type("f32", lanes)) if source == "f64" else value
-        if target == "f16" and source == "f64":
-            return self._narrow_f64(b, value, target)
-        if target == "bf16" and source == "f64":
-            return self._narrow_f64(b, value, target)
+        if source == "f64":
+            value = self._round_to_odd(b, value)
         return self.from_f32(b, value, target)
 
-    def _narrow_f64(self, b: ir.IRBuilder, value: Any, target: str) -> Any:
-        """Round f64 once: to f32 by round-to-odd, then to the small type."""
+    def _round_to_odd(self, b: ir.IRBuilder, value: Any) -> Any:
+        """f64 to f32 such that rounding the result again, to a small type, rounds once."""
         lanes = lanes_of(value)
         near = b.fptrunc(value, register_type("f32", lanes))
         back = b.fpext(near, register_type("f64", lanes))
         bits = b.bitcast(near, register_type("i32", lanes))
         exact = b.fcmp_unordered("==", back, value)
-        # round to odd: when inexact, take the neighbour toward zero and set the last bit
+        # when inexact, take the neighbour toward zero and set the last bit
         absolute = self.intrinsic(b, "llvm.fabs", value.type, [value])
         above = b.fcmp_ordered(">", self.intrinsic(b, "llvm.fabs", value.type, [back]), absolute)
         one, zero = self.constant("i32", 1, lanes), self.constant("i32", 0, lanes)
         toward = b.sub(bits, b.select(above, one, zero))
         odd = b.or_(toward, one)
-        chosen = b.bitcast(b.select(exact, bits, odd), register_type("f32", lanes))
-        return self.from_f32(b, chosen, target)
+        return b.bitcast(b.select(exact, bits, odd), register_type("f32", lanes))
+
+    def toward_zero(self, b: ir.IRBuilder, value: Any, source: str, target: str) -> Any:
+        """A narrowing conversion that truncates: round to nearest, and step back where that went away from zero."""
+        near = self.float_to_float(b, value, source, target)
+        wide = "f64" if source == "f64" else "f32"
+        x, back = self.float_to_float(b, value, source, wide), self.float_to_float(b, near, target, wide)
+        magnitudes = [self.intrinsic(b, "llvm.fabs", v.type, [v]) for v in (back, x)]
+        above = b.fcmp_ordered(">", *magnitudes)
+        kind = f"i{Type(target).bits}"
+        bits = b.bitcast(near, register_type(kind, lanes_of(near)))
+        stepped = b.sub(bits, b.zext(above, bits.type))
+        return b.bitcast(stepped, near.type)
 
     def int_to_float(self, b: ir.IRBuilder, value: Any, target: str, signed: bool) -> Any:
         lanes = lanes_of(value)
@@ -244,31 +262,25 @@ class Lanes:
         width = (value.type.element if lanes else value.type).width
         if target == "f64":
             return convert(value, register_type("f64", lanes))
-        if target in ("f16", "bf16") and width > 16:
-            return self._narrow_f64(b, convert(value, register_type("f64", lanes)), target)
+        if target in SMALL and width > 16:
+            wide = convert(value, register_type("f64", lanes))
+            return self.from_f32(b, self._round_to_odd(b, wide), target)
         result = convert(value, register_type("f32", lanes))
         return result if target == "f32" else self.from_f32(b, result, target)
 
     def float_to_int(self, b: ir.IRBuilder, value: Any, source: str, target: str, signed: bool) -> Any:
-        """Toward zero; what does not fit saturates and NaN gives 0, so that no lane is poison."""
+        """Toward zero; what does not fit saturates and NaN gives 0. Narrow integers are the low bits of an i32."""
         lanes = lanes_of(value)
-        if source in ("f16", "bf16"):
+        if source in SMALL:
             value = self.to_f32(b, value, source)
-        to, kind = register_type(target, lanes), "s" if signed else "u"
         bits = _REGISTER[target].width
-        if bits < 32:
-            wide = self._plain_to_int(b, value, I32, lanes)
-            return b.trunc(wide, to)
-        if signed and bits == 32:
-            return self._plain_to_int(b, value, I32, lanes)
-        name = f"llvm.fpto{kind}i.sat.{self._suffix(to)}.{self._suffix(value.type)}"
-        return self.intrinsic(b, "!" + name, to, [value])
-
-    def _plain_to_int(self, b: ir.IRBuilder, value: Any, element: Any, lanes: int) -> Any:
-        """The processor's conversion (out of range gives the smallest integer), frozen so that it is never poison."""
-        to = ir.VectorType(element, lanes) if lanes else element
-        result = b.fptosi(value, to)
-        return b.freeze(result) if hasattr(b, "freeze") else result
+        whole, kind = (
+            register_type(target if bits >= 32 else "i32", lanes),
+            "s" if signed or bits < 32 else "u",
+        )
+        name = f"llvm.fpto{kind}i.sat.{self._suffix(whole)}.{self._suffix(value.type)}"
+        result = self.intrinsic(b, "!" + name, whole, [value])
+        return b.trunc(result, register_type(target, lanes)) if bits < 32 else result
 
     # the table ----------------------------------------------------------------------------
 
@@ -282,6 +294,8 @@ class Lanes:
         result = op.results[0].type
         if name in _INT_BINARY:
             return getattr(b, _INT_BINARY[name])(*args)
+        if name in ("arith.shli", "arith.shrsi", "arith.shrui"):
+            return self._shift(b, name, source, args, op.operands[1].constant)
         if name in _FLOAT_BINARY or name == "tt.precise_divf":
             return self._float_binary(b, _FLOAT_BINARY.get(name, "fdiv"), source, args)
         if name in ("arith.cmpi", "arith.cmpf"):
@@ -289,10 +303,8 @@ class Lanes:
         if name == "arith.select":
             return b.select(*args)
         if name in ("arith.extf", "arith.truncf", "tt.fp_to_fp"):
-            if op.attrs.get("rounding", "rtne") != "rtne":
-                raise CompileError(
-                    "tl.cast with fp_downcast_rounding other than 'rtne' is not supported on this card."
-                )
+            if op.attrs.get("rounding", "rtne") == "rtz":
+                return self.toward_zero(b, args[0], source, result.dtype)
             return self.float_to_float(b, args[0], source, result.dtype)
         if name in ("arith.sitofp", "arith.uitofp"):
             return self.int_to_float(b, args[0], result.dtype, name == "arith.sitofp")
@@ -336,6 +348,8 @@ class Lanes:
             return self._clamp(b, source, args, op.attrs["propagate"])
         if name in {"tt.mulhiui", "tt.mulhisi"}:
             return self._high_product(b, args, name.endswith("ui"), result.bits, lanes)
+        if name == "arith.remf":
+            return self.function(b, "fmod", source, args)
         if name == "arith.negf":
             return self._negate(b, source, args[0])
         if name == "math.absi":
@@ -377,16 +391,30 @@ class Lanes:
         wide = self.resize(b, offset, "i64")
         return b.add(pointer, b.mul(wide, self.constant("i64", type.pointee.bytes, lanes)))
 
+    def _shift(self, b: ir.IRBuilder, name: str, dtype: str, args: list[Any], constant: Any) -> Any:
+        """As PTX: an amount beyond the width leaves nothing but the sign of an arithmetic shift."""
+        x, amount = args
+        bits, lanes = _REGISTER[dtype].width, lanes_of(x)
+        method = {"arith.shli": b.shl, "arith.shrsi": b.ashr, "arith.shrui": b.lshr}[name]
+        if constant is not None and 0 <= constant < bits:
+            return method(x, amount)
+        if name == "arith.shrsi":
+            most = self.constant(dtype, bits - 1, lanes)
+            return b.ashr(x, self.intrinsic(b, "llvm.umin", x.type, [amount, most]))
+        fits = b.icmp_unsigned("<", amount, self.constant(dtype, bits, lanes))
+        return b.select(fits, method(x, amount), self.constant(dtype, 0, lanes))
+
     def _float_binary(self, b: ir.IRBuilder, method: str, dtype: str, args: list[Any]) -> Any:
         flags = CONTRACT if method != "fdiv" else ()
-        if dtype in ("f16", "bf16"):
+        if dtype in SMALL:
             wide = [self.to_f32(b, a, dtype) for a in args]
             return self.from_f32(b, getattr(b, method)(*wide), dtype)
         return getattr(b, method)(*args, flags=flags)
 
     def _negate(self, b: ir.IRBuilder, dtype: str, value: Any) -> Any:
-        if dtype == "bf16":
-            return b.xor(value, self.constant("i16", -32768, lanes_of(value)))
+        if dtype == "bf16" or dtype in FORMATS:
+            bits = Type(dtype).bits
+            return b.xor(value, self.constant(f"i{bits}", 1 << (bits - 1), lanes_of(value)))
         return b.fneg(value)
 
     def _compare(self, b: ir.IRBuilder, name: str, predicate: str, dtype: str, args: list[Any]) -> Any:
@@ -397,7 +425,7 @@ class Lanes:
                 return b.icmp_signed(_INT_PREDICATE[predicate], *args)
             compare = b.icmp_signed if predicate[0] == "s" else b.icmp_unsigned
             return compare(_INT_PREDICATE[predicate[1:]], *args)
-        if dtype in {"bf16", "f16"}:
+        if dtype in SMALL:
             args = [self.to_f32(b, a, dtype) for a in args]
         if predicate in ("ord", "uno"):
             return (b.fcmp_ordered if predicate == "ord" else b.fcmp_unordered)(predicate, *args)
@@ -447,7 +475,7 @@ class Lanes:
         return whole if kind == "div" else b.sub(x, b.mul(whole, y))
 
     def _float_extreme(self, b: ir.IRBuilder, name: str, dtype: str, args: list[Any]) -> Any:
-        if dtype in ("f16", "bf16"):
+        if dtype in SMALL:
             wide = [self.to_f32(b, a, dtype) for a in args]
             return self.from_f32(b, self._float_extreme(b, name, "f32", wide), dtype)
         kind = {"maxnumf": "maxnum", "minnumf": "minnum", "maximumf": "maximum", "minimumf": "minimum"}[
@@ -456,7 +484,7 @@ class Lanes:
         return self.intrinsic(b, "llvm." + kind, args[0].type, args)
 
     def _clamp(self, b: ir.IRBuilder, dtype: str, args: list[Any], propagate: bool) -> Any:
-        if dtype in ("f16", "bf16"):
+        if dtype in SMALL:
             wide = [self.to_f32(b, a, dtype) for a in args]
             return self.from_f32(b, self._clamp(b, "f32", wide, propagate), dtype)
         x, low, high = args
@@ -478,7 +506,7 @@ class Lanes:
 
     def function(self, b: ir.IRBuilder, name: str, dtype: str, args: list[Any]) -> Any:
         """A function of the math dialect (or of libm) on floats."""
-        if dtype in ("f16", "bf16"):
+        if dtype in SMALL:
             wide = [self.to_f32(b, a, dtype) for a in args]
             return self.from_f32(b, self.function(b, name, "f32", wide), dtype)
         type = args[0].type
@@ -516,7 +544,7 @@ class Lanes:
             "finitef": "fin",
             "isnand": "uno",
         }.get(name.removesuffix("f") if name in ("isnanf", "isinff") else name):
-            x = self.to_f32(b, args[0], dtype) if dtype in ("f16", "bf16") else args[0]
+            x = self.to_f32(b, args[0], dtype) if dtype in SMALL else args[0]
             if prefix_name == "uno":
                 found = b.fcmp_unordered("uno", x, x)
             else:
@@ -525,6 +553,8 @@ class Lanes:
                 infinity = self.constant(wide, math.inf, lanes)
                 found = b.fcmp_ordered("==" if prefix_name == "inf" else "<", magnitude, infinity)
             return found if result.dtype == "i1" else b.zext(found, register_type(result.dtype, lanes))
+        if name in LIBM_ORDERED:
+            return self.per_lane(b, name + ("f" if result.dtype == "f32" else ""), args)
         names = (name, name[:-1] if name.endswith("f") else name)
         known = (
             {"fabs", "sqrt", "fma", "copysign", "rsqrt", "absf"} | set(_ROUNDING) | LIBM_UNARY | LIBM_BINARY

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
+from openxpu.compiler import printing
 from openxpu.compiler.affine import DimMap, Form, Poly, identity, operand_dims
 from openxpu.compiler.lanes import (
     I1,
@@ -32,7 +33,7 @@ from openxpu.compiler.schedule import (
     is_stored,
     operation_cost,
 )
-from openxpu.compiler.tile_ir import CompileError, Op, Value
+from openxpu.compiler.tile_ir import Block, CompileError, Op, Value
 
 if TYPE_CHECKING:
     from openxpu.compiler.program import Program
@@ -121,7 +122,10 @@ class Nest:
     # --- shape of the vectors -----------------------------------------------------------------
 
     def choose_width(self) -> tuple[int, int]:
-        if any(op.name.startswith("tt.atomic") for op in self.step.roots) or self.step.shape == ():
+        if (
+            any(op.name.startswith(("tt.atomic", "tt.print")) for op in self.step.roots)
+            or self.step.shape == ()
+        ):
             return 0, 1
         size = self.shape[self.step.lane]
         if size == 1:
@@ -135,7 +139,7 @@ class Nest:
             if value.op.name in ("tt.load", "tt.gather"):
                 sizes.append(value.type.bytes)
             elif value.type.is_float:
-                sizes.append(4 if value.type.bits == 16 else value.type.bytes)
+                sizes.append(4 if value.type.bits <= 16 else value.type.bytes)
             elif value.type.is_int and value.type.bits > 1 and not self.is_index(value):
                 sizes.append(value.type.bytes)
         for op in self.step.roots:
@@ -544,20 +548,34 @@ class Nest:
     def combine(self, b: ir.IRBuilder, op: Op, left: list[Any], right: list[Any]) -> list[Any]:
         """One application of the combine region to registers."""
         block = op.regions[0].block
-        values = dict(zip(block.args, left + right, strict=True))
+        width = lanes_of(left[0])
+        out = self.straight(b, block, dict(zip(block.args, left + right, strict=True)))
+        return [self.lanes.splat(b, value, width) for value in out]
+
+    def straight(self, b: ir.IRBuilder, block: Block, values: dict[Value, Any]) -> list[Any]:
+        """What a block of a combine function yields; both sides of a branch are computed, and lanes choose."""
+
+        def value_of(operand: Value) -> Any:
+            return values[operand] if operand in values else self.program.scalar(operand)
+
         for inner in block.ops[:-1]:
             if inner.name == "arith.constant":
                 values[inner.result] = self.lanes.constant(inner.result.type.dtype, inner.attrs["value"])
-                continue
-            if inner.name == "tt.assert":
-                continue
-            args = [values[o] if o in values else self.program.scalar(o) for o in inner.operands]
-            values[inner.result] = self.lanes.apply(b, inner, args)
-        width = lanes_of(left[0])
-        return [
-            self.lanes.splat(b, values[o] if o in values else self.program.scalar(o), width)
-            for o in block.terminator.operands
-        ]
+            elif inner.name == "scf.if":
+                condition = value_of(inner.operands[0])
+                sides = [self.straight(b, region.block, values) for region in inner.regions]
+                width = max((lanes_of(v) for v in (condition, *sides[0], *sides[1])), default=0)
+                for result, x, y in zip(inner.results, *sides, strict=True):
+                    parts = [self.lanes.splat(b, v, width) for v in (condition, x, y)]
+                    values[result] = b.select(*parts)
+            elif inner.regions:
+                raise CompileError(
+                    f"Kernel {self.program.function.name} uses {inner.name} inside the combine function of a reduction "
+                    "or scan, where this compiler takes straight code and `if`; unroll the loop with tl.static_range."
+                )
+            elif inner.name != "tt.assert":
+                values[inner.result] = self.lanes.apply(b, inner, [value_of(o) for o in inner.operands])
+        return [value_of(o) for o in block.terminator.operands]
 
     def start_accumulators(
         self, chosen: dict[int, Coord], reduces: list[Op], unroll: int
@@ -666,6 +684,8 @@ class Nest:
                     writes.append((self.atomic, (op, coords)))
                 elif op.name == "tt.assert":
                     writes.append((self.check, (op, coords)))
+                elif op.name == "tt.print":
+                    writes.append((self.print, (op, coords)))
         for function, arguments in writes:
             function(*arguments)
 
@@ -675,6 +695,12 @@ class Nest:
         if lanes_of(held):
             held = self.lanes.intrinsic(b, f"!llvm.vector.reduce.and.v{lanes_of(held)}i1", I1, [held])
         self.program.fail_unless(b, held, op)
+
+    def print(self, op: Op, coords: Coords) -> None:
+        """One line for each operand, at one element (printing nests are scalar)."""
+        b = self.levels[-1].b
+        places = [c64(0) if c.value is None else c.value for c in coords]
+        printing.emit(self.program, b, op, [self.eval(o, coords) for o in op.operands], places)
 
     # --- evaluation -----------------------------------------------------------------------------
 
@@ -725,8 +751,7 @@ class Nest:
         if name == "tt.gather":
             return self.gather_slot(op, coords, level)
         if name == "tt.split":
-            last = Coord(c64(value.index), 0)
-            return self.eval(op.operands[0], (*coords, last))
+            return self.eval(op.operands[0], (*coords, Coord(c64(value.index), 0)))
         return self.lanes.apply(b, op, [self.eval(o, coords) for o in op.operands])
 
     def range(self, op: Op, coord: Coord, b: ir.IRBuilder) -> Any:

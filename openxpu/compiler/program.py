@@ -6,12 +6,14 @@ from typing import Any
 
 from llvmlite import ir
 
+from openxpu.compiler import printing
 from openxpu.compiler.affine import identity
 from openxpu.compiler.lanes import (
     I8,
     I32,
     I64,
     POINTER,
+    SMALL,
     Lanes,
     memory_type,
     register_type,
@@ -30,7 +32,7 @@ from openxpu.compiler.schedule import (
     TileStep,
 )
 from openxpu.compiler.target import Target
-from openxpu.compiler.tile_ir import Block, CompileError, Function, Op, Value
+from openxpu.compiler.tile_ir import Block, CompileError, Function, Op, Type, Value
 
 ENTRY = "openxpu_entry"
 _ATOMIC = {
@@ -64,11 +66,7 @@ class Program:
 
     def place_slot(self, slot: Slot) -> None:
         if slot.offset < 0:
-            size = 1
-            for d in slot.shape:
-                size *= d
-            element = {"i1": 1, "ptr": 8}.get(slot.dtype) or int(slot.dtype.lstrip("bfi")) // 8
-            slot.offset = self.reserve(size * element)
+            slot.offset = self.reserve(slot.nbytes)
 
     def reserve(self, nbytes: int) -> int:
         offset = self.scratch_bytes
@@ -260,6 +258,8 @@ class Program:
             self.scalars[op.result] = self.num_programs[op.attrs["axis"]]
         elif name in ("tt.load", "tt.store", "tt.atomic_rmw", "tt.atomic_cas"):
             self.scalar_memory(op)
+        elif name == "tt.atomic_poll":
+            self.poll(op)
         elif name == "tt.assert":
             self.fail_unless(b, self.scalar(op.operands[0]), op)
         elif name == "tt.unsplat":
@@ -268,13 +268,7 @@ class Program:
             nest = Nest(self, nest_step, {})
             self.scalars[op.result] = nest.eval(op.operands[0], tuple(ZERO for _ in shape))
         elif name == "tt.print":
-            raise CompileError(
-                "tl.device_print is not available in compiled kernels; use TRITON_INTERPRET=1 to print."
-            )
-        elif name == "tt.call":
-            raise CompileError(
-                f"The call of {op.attrs['callee']} was not inlined; remove noinline from that function."
-            )
+            printing.emit(self, b, op, [self.scalar(o) for o in op.operands], [])
         else:
             self.scalars[op.result] = self.lanes.apply(b, op, [self.scalar(o) for o in op.operands])
 
@@ -312,10 +306,6 @@ class Program:
         """One atomic operation; with a mask it happens only where the mask is on, and gives 0 elsewhere."""
         type = op.operands[0].type.pointee
         assert type is not None
-        if type.dtype in ("bf16", "f16", "i1", "i8", "i16"):
-            raise CompileError(
-                f"Kernel {self.function.name} uses an atomic on {type}; use f32, f64, i32 or i64."
-            )
         before = b.block
         if mask is not None:
             inside, after = (
@@ -324,21 +314,7 @@ class Program:
             )
             b.cbranch(mask, inside, after)
             b.position_at_end(inside)
-        if op.name == "tt.atomic_cas":
-            compare, new = values
-            if type.is_float:
-                bits = ir.IntType(type.bits)
-                compare, new = b.bitcast(compare, bits), b.bitcast(new, bits)
-            old = b.extract_value(b.cmpxchg(pointer, compare, new, "acq_rel", "monotonic"), 0)
-            if type.is_float:
-                old = b.bitcast(old, register_type(type.dtype))
-        else:
-            kind = _ATOMIC.get(op.attrs["kind"])
-            if kind is None:
-                raise CompileError(f"The atomic operation {op.attrs['kind']} is not supported on this card.")
-            if kind in ("max", "min") and type.is_float:
-                kind = "f" + kind
-            old = b.atomic_rmw(kind, pointer, values[0], "acq_rel")
+        old = self.unmasked_atomic(b, op, type, pointer, values)
         if mask is not None:
             end = b.block
             b.branch(after)
@@ -348,6 +324,83 @@ class Program:
             phi.add_incoming(ir.Constant(old.type, 0), before)
             old = phi
         return old
+
+    def unmasked_atomic(self, b: ir.IRBuilder, op: Op, type: Type, pointer: Any, values: list[Any]) -> Any:
+        """Every memory order is at least as strong as asked: acquire and release."""
+        register = register_type(type.dtype)
+        bits = ir.IntType(max(8, type.bits))
+
+        def raw(value: Any) -> Any:
+            return value if value.type == bits else b.bitcast(value, bits)
+
+        def cooked(value: Any) -> Any:
+            return value if value.type == register else b.bitcast(value, register)
+
+        if op.name == "tt.atomic_cas":
+            exchanged = b.cmpxchg(pointer, raw(values[0]), raw(values[1]), "acq_rel", "acquire")
+            return cooked(b.extract_value(exchanged, 0))
+        kind = _ATOMIC.get(op.attrs["kind"])
+        if op.attrs["kind"] == "load":
+            return cooked(b.load_atomic(pointer, "acquire", align=bits.width // 8, typ=bits))
+        if kind is None:
+            raise CompileError(f"The atomic operation {op.attrs['kind']} is not supported on this card.")
+        if kind == "xchg" or (type.is_float and kind in ("and", "or", "xor")):
+            return cooked(b.atomic_rmw(kind, pointer, raw(values[0]), "acq_rel"))
+        if type.dtype in SMALL:
+            return cooked(self.small_atomic(b, kind, type, pointer, values[0], bits))
+        if kind in ("max", "min") and type.is_float:
+            kind = "f" + kind
+        return b.atomic_rmw(kind, pointer, values[0], "acq_rel")
+
+    def small_atomic(
+        self, b: ir.IRBuilder, kind: str, type: Type, pointer: Any, value: Any, bits: Any
+    ) -> Any:
+        """An addition in f32 and a compare-and-swap, until nobody came between. Gives the old bits."""
+        if kind != "fadd":
+            raise CompileError(
+                f"Kernel {self.function.name} uses an atomic {kind} on {type}; use f32, f64, i32 or i64."
+            )
+        register = register_type(type.dtype)
+        addend = self.lanes.to_f32(b, value, type.dtype)
+        first = b.load_atomic(pointer, "monotonic", align=bits.width // 8, typ=bits)
+        before = b.block
+        again, done = b.append_basic_block("again"), b.append_basic_block("added")
+        b.branch(again)
+        b.position_at_end(again)
+        old = b.phi(bits)
+        old.add_incoming(first, before)
+        known = old if register == bits else b.bitcast(old, register)
+        total = self.lanes.from_f32(b, b.fadd(self.lanes.to_f32(b, known, type.dtype), addend), type.dtype)
+        new = total if register == bits else b.bitcast(total, bits)
+        exchanged = b.cmpxchg(pointer, old, new, "acq_rel", "acquire")
+        old.add_incoming(b.extract_value(exchanged, 0), b.block)
+        b.cbranch(b.extract_value(exchanged, 1), done, again)
+        b.position_at_end(done)
+        return old
+
+    def poll(self, op: Op) -> None:
+        """Wait until a word has a value. With a time limit, give up after about as many turns of 16 ns; the result says."""
+        b = self.b
+        pointer, expected = self.scalar(op.operands[0]), self.scalar(op.operands[1])
+        limit = self.lanes.resize(b, self.scalar(op.operands[2]), "i64") if len(op.operands) > 2 else None
+        before = b.block
+        again, wait, done = (b.append_basic_block(n) for n in ("poll", "wait", "polled"))
+        b.branch(again)
+        b.position_at_end(again)
+        turn = b.phi(I64)
+        turn.add_incoming(c64(0), before)
+        found = b.load_atomic(pointer, "acquire", align=expected.type.width // 8, typ=expected.type)
+        equal = b.icmp_signed("==", found, expected)
+        over: Any = equal
+        if limit is not None:
+            over = b.or_(equal, b.icmp_signed(">=", b.shl(turn, c64(4)), limit))
+        b.cbranch(over, done, wait)
+        b.position_at_end(wait)
+        self.lanes.intrinsic(b, "!llvm.x86.sse2.pause", ir.VoidType(), [])
+        turn.add_incoming(b.add(turn, c64(1)), b.block)
+        b.branch(again)
+        b.position_at_end(done)
+        self.scalars[op.result] = equal
 
     def fail_unless(self, b: ir.IRBuilder, held: Any, op: Op) -> None:
         """Return the number of the assertion when it does not hold."""
@@ -362,11 +415,7 @@ class Program:
         b.position_at_end(good)
 
     def copy(self, source: Slot, target: Slot) -> None:
-        n = 1
-        for d in source.shape:
-            n *= d
-        nbytes = n * {"i1": 1, "ptr": 8}.get(source.dtype, 0) or n * int(source.dtype.lstrip("bfi")) // 8
-        self.memory_copy(self.b, self.slot_pointer(target), self.slot_pointer(source), nbytes)
+        self.memory_copy(self.b, self.slot_pointer(target), self.slot_pointer(source), source.nbytes)
 
     def memory_copy(self, b: ir.IRBuilder, target: Any, source: Any, nbytes: int) -> None:
         """Copy within scratch, a vector at a time (both ends are padded to whole 64-byte lines)."""

@@ -44,9 +44,11 @@ STORED = {
     "tt.histogram",
     "tt.join",
     "tt.cat",
+    "tt.map_elementwise",
     "tt.atomic_rmw",
     "tt.atomic_cas",
 }
+WHOLE = ("tt.dot", "tt.scan", "tt.histogram", "tt.join", "tt.cat", "tt.map_elementwise")
 STORED |= {"scf.for", "scf.if", "scf.while", "tt.call"}
 NEST_ROOTS = {
     "tt.store",
@@ -56,7 +58,7 @@ NEST_ROOTS = {
     "tt.assert",
     "tt.print",
 }
-WRITES = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas", "tt.call"}
+WRITES = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas", "tt.atomic_poll", "tt.call"}
 
 _COST = {
     "arith.divf": 8, "tt.precise_divf": 8, "arith.divsi": 24, "arith.divui": 24, "arith.remsi": 26, "arith.remui": 26,
@@ -73,6 +75,11 @@ class Slot:
     shape: tuple[int, ...]
     dtype: str
     offset: int = -1  # bytes from the start of scratch, set when code is generated
+
+    @property
+    def nbytes(self) -> int:
+        tile = Type(self.dtype, self.shape)
+        return tile.numel * tile.bytes
 
 
 @dataclass(eq=False)
@@ -103,6 +110,7 @@ class NestStep(Step):
     keeps: list[Keep] = field(default_factory=list)
     first: float = 0.0
     lane: int = 0
+    passed: list[Op] = field(default_factory=list)  # tile loads after its first root
 
     @property
     def reduces(self) -> list[Op]:
@@ -111,9 +119,10 @@ class NestStep(Step):
 
 @dataclass(eq=False)
 class TileStep(Step):
-    """An operation on whole tiles with code of its own: dot, scan, histogram, join, cat."""
+    """An operation on whole tiles with code of its own: dot, scan, histogram, join, cat, map_elementwise."""
 
     op: Op
+    body: list[Step] = field(default_factory=list)  # of map_elementwise
 
 
 @dataclass(eq=False)
@@ -214,6 +223,8 @@ class Scheduler:
         self.all_slots: list[Slot] = []
         self.steps: dict[Block, list[Step]] = {}
         self.homes: dict[Value, Step] = {}
+        self._reached: dict[int, dict[Step, Reached]] = {}
+        self._lanes: dict[Step, int] = {}
         self.parents: dict[Block, Op] = {}
         self.users: dict[Value, list[Op]] = {}
         self._depends: dict[Value, frozenset[Op]] = {}
@@ -346,11 +357,13 @@ class Scheduler:
                         self.homes[result] = pending
                 continue
             tile_result = any(r.type.is_tile for r in op.results)
-            if op.name in ("tt.dot", "tt.scan", "tt.histogram", "tt.join", "tt.cat"):
+            if op.name in WHOLE:
                 flush()
                 self.tile_step(op, block, steps)
                 continue
             if tile_result:
+                if op.name == "tt.load" and pending is not None:
+                    pending.passed.append(op)
                 continue  # lazy
             if (
                 op.name
@@ -358,6 +371,7 @@ class Scheduler:
                     "tt.store",
                     "tt.atomic_rmw",
                     "tt.atomic_cas",
+                    "tt.atomic_poll",
                     "tt.call",
                     "tt.assert",
                     "tt.print",
@@ -379,7 +393,10 @@ class Scheduler:
             return bool(op.attrs["axis"] == head.attrs["axis"])
         if op.name == "tt.store":
             first = pending.roots[0].order
-            return all(load.order < first for o in op.operands for load in self.loads(o))
+            if any(load.order >= first for o in op.operands for load in self.loads(o)):
+                return False
+            # The nest is placed where its last store is: loads on the way there must not wait for its first ones.
+            return not any(self.may_alias(load, root) for load in pending.passed for root in pending.roots)
         return False
 
     def prepare_region(self, op: Op, block: Block, steps: list[Step]) -> None:
@@ -420,6 +437,8 @@ class Scheduler:
             else:
                 steps.append(self.keep_nest(accumulator, self.slot(op.result), op.order - 0.4, block))
         step = TileStep(op.order, block, op)
+        if op.name == "tt.map_elementwise":
+            step.body = self.group(op.regions[0].block)
         if op.name == "tt.dot":
             for index in range(2):
                 found = self.classify_factor(step, op.operands[index])
@@ -560,11 +579,7 @@ class Scheduler:
                 if op.name == "tt.dot":
                     if index < 2:
                         out.extend(self.dot_inputs(op, index))
-                elif op.name == "tt.scan" or op.name in (
-                    "tt.join",
-                    "tt.cat",
-                    "tt.histogram",
-                ):
+                else:
                     out.append((operand, (-1,) * len(shape)))
             return out
         if isinstance(step, ScalarStep):
@@ -600,7 +615,7 @@ class Scheduler:
             return None if inner is None else inner.transposed()
         if (
             op.name != "tt.load"
-            or self.clobbered(op, step)
+            or self.clobbered(op, step, set())
             or operand.type.dtype not in ("f32", "bf16", "f16", "f64", "i8")
         ):
             return None
@@ -654,6 +669,21 @@ class Scheduler:
 
     def reach(self, step: Step, kept: dict[Value, Step]) -> Reached:
         """Every lazy tile that a step computes, with the dimensions it is computed at."""
+        cache = self._reached.setdefault(id(kept), {})
+        found = cache.get(step)
+        if found is None:
+            found = cache[step] = self.find_reached(step, kept)
+        return found
+
+    def forget(self, value: Value, home: Step) -> None:
+        """A value has got a home: steps that computed it reach less now, and its home may have got a root."""
+        for cache in self._reached.values():
+            for step in [s for s, reached in cache.items() if s is home or value in reached]:
+                del cache[step]
+                self._lanes.pop(step, None)
+        self._lanes.pop(home, None)
+
+    def find_reached(self, step: Step, kept: dict[Value, Step]) -> Reached:
         reached: Reached = {}
         stack = self.roots(step)
         while stack:
@@ -681,8 +711,9 @@ class Scheduler:
             op = self.parents.get(op.block) if op.block is not None else None
         return out
 
-    def clobbered(self, load: Op, step: Step) -> bool:
-        """Could a write between the load and the step change what the load reads?"""
+    def clobbered(self, load: Op, step: Step, places: set[DimMap]) -> bool:
+        """Could a write between the load and the step change what the load reads? Or one of the step itself, which
+        computes the load at these places?"""
         assert load.block is not None
         own = set(step.roots) if isinstance(step, NestStep) else set()
         around = self.loops_of(load.block)
@@ -690,6 +721,8 @@ class Scheduler:
         begin = step.first if isinstance(step, NestStep) else step.order
         for write in self.writes:
             assert write.block is not None
+            if write in own and write.order > load.order and self.overtakes(write, load, step, places):
+                return True
             loops = self.loops_of(write.block)
             between = load.order < write.order < begin and write not in own
             repeated = any(loop in loops for loop in again)
@@ -697,8 +730,22 @@ class Scheduler:
                 return True
         return False
 
+    def overtakes(self, write: Op, load: Op, step: Step, places: set[DimMap]) -> bool:
+        """Does a nest write, at one index, what it loads through the same argument at a later one?"""
+        a, b = (self.analysis.address(op.operands[0]) for op in (load, write))
+        if a.base is None or b.base is None:
+            return True
+        if root_argument(a.base) is not root_argument(b.base):
+            return False
+        if a.base is not b.base or not isinstance(step, NestStep):
+            return True
+        return not all(
+            -1 in dims or apart(a.offset.remap(len(step.shape), dims), b.offset, step.shape)
+            for dims in places
+        )
+
     def may_alias(self, load: Op, write: Op) -> bool:
-        if write.name == "tt.call":
+        if write.name in ("tt.call", "tt.atomic_poll"):  # another program may have written anything
             return True
         a, b = (
             self.analysis.address(load.operands[0]),
@@ -720,7 +767,7 @@ class Scheduler:
                 op = value.op
                 assert op is not None
                 need = any(-1 in d for d in dims)
-                if not need and op.name == "tt.load" and self.clobbered(op, step):
+                if not need and op.name == "tt.load" and self.clobbered(op, step, dims):
                     need = True
                 if need and value not in out:
                     out[value] = step
@@ -818,7 +865,9 @@ class Scheduler:
         mine = {d for d in dims if d is not None}
         if not mine:
             return 1.0
-        lane = self.lane(step, None)
+        lane = self._lanes.get(step)
+        if lane is None:
+            lane = self._lanes[step] = self.lane(step, None)
         if lane not in mine:
             return 1.0
         factor = 1.0
@@ -829,14 +878,17 @@ class Scheduler:
 
     def place(self, value: Value, kept: dict[Value, Step]) -> None:
         """Give a value a slot and a home: the first nest that computes all of it, or a nest of its own."""
+        kept[value] = home = self.find_home(value, kept)
+        self.forget(value, home)
+
+    def find_home(self, value: Value, kept: dict[Value, Step]) -> NestStep:
         op = value.op
         assert op is not None
         assert op.block is not None
         assert value.type.shape is not None
         reaching = [s for s in self.all_steps() if value in self.reach(s, kept)]
         if not reaching:
-            kept[value] = self.own_nest(value, kept)
-            return
+            return self.own_nest(value, kept)
         step = reaching[0]
         here = identity(len(value.type.shape), value.type.shape)
         if (
@@ -844,13 +896,15 @@ class Scheduler:
             and step.block is op.block
             and step.shape == value.type.shape
             and here in self.reach(step, kept)[value]
-            and not (op.name == "tt.load" and self.clobbered(op, step))
-            and not any(self.clobbered(load, step) for load in self.loads(value))
+            and not any(-1 in dims for dims in self.reach(step, kept)[value])  # needed whole before the nest
+            and not any(
+                self.clobbered(load, step, self.reach(step, kept).get(load.result, {here}))
+                for load in self.loads(value)
+            )
         ):
             step.keeps.append(Keep(value, self.slot(value)))
-            kept[value] = step
-            return
-        kept[value] = self.own_nest(value, kept)
+            return step
+        return self.own_nest(value, kept)
 
     def own_nest(self, value: Value, kept: dict[Value, Step]) -> NestStep:
         assert value.op is not None
@@ -919,6 +973,7 @@ class Scheduler:
         for steps in self.steps.values():
             steps.sort(key=lambda s: s.order)
         self.decide()
+        self._reached.clear()  # the homes are what has been kept from here on
         for steps in self.steps.values():
             for step in steps:
                 if isinstance(step, NestStep):
@@ -929,6 +984,17 @@ class Scheduler:
         return Schedule(
             self.function, self.analysis, blocks, self.slots, self.all_slots, self.homes, self.direct
         )
+
+
+def apart(load: Form, store: Form, shape: tuple[int, ...]) -> bool:
+    """Is what is loaded at an index what is stored there, or nothing that is stored anywhere in the nest?"""
+    if load == store:
+        return True
+    distance = (load.base + -store.base).number
+    steps = [c.number for c in store.coefs]
+    if distance is None or load.coefs != store.coefs or load.terms or store.terms or None in steps:
+        return False
+    return abs(distance) > sum(abs(k or 0) * (size - 1) for k, size in zip(steps, shape, strict=True))
 
 
 def access_score(address: Address, dims: DimMap, d: int) -> float:

@@ -160,7 +160,7 @@ def remove_dead(function: Function) -> None:
         "cf.br",
         "cf.cond_br",
     }
-    keep |= {"tt.reduce.return", "tt.scan.return"}
+    keep |= {"tt.reduce.return", "tt.scan.return", "tt.map_elementwise.return", "tt.atomic_poll"}
     while True:
         used: set[Value] = set()
         for op in walk(function.body):

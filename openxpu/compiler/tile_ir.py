@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 INT_BITS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
-FLOAT_BITS = {"f16": 16, "bf16": 16, "f32": 32, "f64": 64}
+FLOAT_BITS = {"f8e4m3": 8, "f8e5m2": 8, "f16": 16, "bf16": 16, "f32": 32, "f64": 64}
 
 
 class CompileError(Exception):
@@ -257,6 +257,7 @@ TERMINATORS = {
     "scf.condition",
     "tt.reduce.return",
     "tt.scan.return",
+    "tt.map_elementwise.return",
     "cf.br",
     "cf.cond_br",
 }

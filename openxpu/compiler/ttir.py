@@ -6,6 +6,7 @@ import re
 import struct
 from typing import Any
 
+from openxpu.compiler.float8 import FORMATS, bits_to_float
 from openxpu.compiler.tile_ir import (
     Block,
     CompileError,
@@ -21,13 +22,7 @@ _VALUE = re.compile(r"%[A-Za-z0-9_$.\-]+(?:#\d+)?")
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _LEFT = re.compile(r"^((?:%[\w$.\-]+(?::\d+)?)(?:,\s*%[\w$.\-]+(?::\d+)?)*)\s*=\s*")
 _NAME = re.compile(r'^"?([a-z_]+(?:\.[a-z_0-9]+)+)"?')
-_PRED = {"slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge", "eq", "ne"}
-
-REFUSED = {
-    "tt.elementwise_inline_asm": "inline assembly is written for one chip; use plain Triton operations.",
-    "tt.map_elementwise": "tl.map_elementwise is not compiled; write the expression on tiles with tl.where.",
-    "tt.dot_scaled": "tl.dot_scaled is not compiled; scale the operands and use tl.dot.",
-}
+_FLOAT8 = {"f8E4M3FN": "f8e4m3", "f8E5M2": "f8e5m2"}
 
 
 def parse_type(text: str) -> Type:
@@ -48,9 +43,11 @@ def parse_type(text: str) -> Type:
         return Type(text)
     if text == "index":
         return Type("i64")
+    if text in _FLOAT8:
+        return Type(_FLOAT8[text])
     if text.startswith("f8"):
         raise CompileError(
-            f"The kernel uses {text}: 8-bit floats are not supported on this card; use bf16 or f16."
+            f"The kernel uses {text}: the 8-bit floats of this card are float8e4nv and float8e5."
         )
     raise CompileError(f"The kernel uses the type {text}, which this compiler does not know.")
 
@@ -102,6 +99,8 @@ def _top_level(text: str, separator: str, last: bool = False) -> int:
 def _float(text: str, dtype: str) -> float:
     if text.startswith(("0x", "0X")):
         bits = int(text, 16)
+        if dtype in FORMATS:
+            return bits_to_float(dtype, bits)
         if dtype == "f64":
             return float(struct.unpack("<d", struct.pack("<Q", bits))[0])
         if dtype == "f32":
@@ -252,8 +251,6 @@ class _Parser:
         if match is None:
             raise CompileError(f"TTIR line not understood: {original}")
         name = match.group(1)
-        if name in REFUSED:
-            raise CompileError(f"The kernel uses {name}: {REFUSED[name]}")
         rest = line[match.end() :].strip()
         self.at += 1
         op = Op(name, [])
@@ -280,7 +277,7 @@ class _Parser:
             return self.parse_if(op, rest)
         if name == "scf.while":
             return self.parse_while(op, rest)
-        if name in ("tt.reduce", "tt.scan"):
+        if name in ("tt.reduce", "tt.scan", "tt.map_elementwise"):
             return self.parse_combine(op, rest)
         strings: list[str] = []
 
@@ -293,6 +290,9 @@ class _Parser:
             raise CompileError(f"The kernel uses {name} with a region, which this compiler does not know.")
         if name == "arith.constant":
             return self.parse_constant(op, rest)
+        if name == "ub.poison":  # what a path that ends in a failed assertion would return
+            op.name, op.attrs["value"] = "arith.constant", 0
+            return [parse_type(rest[rest.index(":") + 1 :])]
         colon = _top_level(rest, ":", last=name not in ("cf.br", "cf.cond_br"))
         body, signature = (rest[:colon], rest[colon + 1 :].strip()) if colon >= 0 else (rest, "")
         if name in ("cf.br", "cf.cond_br"):
@@ -313,10 +313,12 @@ class _Parser:
             "scf.condition",
             "tt.reduce.return",
             "tt.scan.return",
+            "tt.map_elementwise.return",
         ):
             return []
         if name in (
             "tt.store",
+            "tt.atomic_store",
             "tt.assert",
             "tt.print",
             "ttg.barrier",
@@ -346,6 +348,8 @@ class _Parser:
             attrs["propagate"] = "propagateNan = all" in body
         if name == "tt.atomic_rmw":
             attrs["kind"] = body.split(",")[0].strip()
+        if name == "tt.dot_scaled":
+            self.scaled_dot(op, body)
         if name == "tt.extern_elementwise":
             attrs["symbol"] = strings[
                 re.findall(r"(\w+) = '(\d+)'", body).index(("symbol", str(len(strings) - 1)))
@@ -358,11 +362,10 @@ class _Parser:
             assert pointer.pointee is not None
             return [Type(pointer.pointee.dtype, pointer.shape, pointer.pointee.pointee)]
         arrow = _top_level(signature, "->", last=True)
+        if name == "tt.split":  # two results, one type
+            return split_types(signature[arrow + 2 :]) * 2
         if arrow >= 0:
-            types = split_types(signature[arrow + 2 :])
-            return (
-                types * 2 if name == "tt.split" else types
-            )  # both halves have the type that is printed once
+            return split_types(signature[arrow + 2 :])
         to = _top_level(signature, " to ", last=True)
         if to >= 0:
             return [parse_type(signature[to + 4 :])]
@@ -378,6 +381,14 @@ class _Parser:
         ):
             return types if len(types) == 2 else [types[0], types[0]]
         return types[:1]
+
+    @staticmethod
+    def scaled_dot(op: Op, body: str) -> None:
+        """Which factors have a scale, their formats, and whether 4-bit factors are packed along k."""
+        factors = body.split(" lhs = ", maxsplit=1)[0].split(",")
+        op.attrs["scaled"] = [" scale " in factor for factor in factors[:2]]
+        op.attrs["formats"] = re.findall(r"[lr]hs = (\w+)", body)[:2]
+        op.attrs["k_pack"] = [f"{side}_k_pack = false" not in body for side in ("lhs", "rhs")]
 
     def parse_constant(self, op: Op, rest: str) -> list[Type]:
         if rest in ("true", "false"):
@@ -486,10 +497,14 @@ class _Parser:
 
     def parse_combine(self, op: Op, rest: str) -> list[Type]:
         op.operands = self.values(rest[: rest.index(")")])
-        match = re.search(r"axis = (\d+)", rest)
-        assert match is not None
-        op.attrs["axis"] = int(match.group(1))
-        op.attrs["reverse"] = "reverse = true" in rest
+        if op.name == "tt.map_elementwise":
+            pack = re.search(r"pack = (\d+)", rest)
+            op.attrs["pack"] = int(pack.group(1)) if pack else 1
+        else:
+            match = re.search(r"axis = (\d+)", rest)
+            assert match is not None
+            op.attrs["axis"] = int(match.group(1))
+            op.attrs["reverse"] = "reverse = true" in rest
         closing = self.region(op)
         return split_types(closing[closing.index("->") + 2 :])
 

@@ -1,4 +1,4 @@
-"""Operations on whole tiles that lie in scratch: dot, scan, histogram, join, cat."""
+"""Operations on whole tiles that lie in scratch: dot, scan, histogram, join, cat, map_elementwise."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ def emit(program: Program, step: TileStep) -> None:
         histogram(program, op)
     elif op.name in ("tt.join", "tt.cat"):
         join(program, op)
+    elif op.name == "tt.map_elementwise":
+        map_elementwise(program, step)
     else:
         raise CompileError(f"The kernel uses {op.name}, which this compiler does not have.")
 
@@ -248,6 +250,30 @@ def histogram(program: Program, op: Op) -> None:
         return []
 
     emit_loop(program.b, c64(0), c64(_numel(source.shape)), 1, [], body)
+
+
+def map_elementwise(program: Program, step: TileStep) -> None:
+    """The mapped function as scalar code, for `pack` neighbours at a time; only the side of a branch that is taken runs."""
+    from openxpu.compiler.nest import Nest
+
+    op, slots = step.op, program.schedule.slots
+    pack, block = op.attrs["pack"], op.regions[0].block
+    helper = Nest(program, NestStep(op.order, step.block, ()), {})
+
+    def body(b: ir.IRBuilder, i: Any, _: list[Any]) -> list[Any]:
+        places = [b.add(i, c64(k)) if k else i for k in range(pack)]
+        for at, arg in enumerate(block.args):
+            slot = slots[op.operands[at // pack]]
+            pointer = _element(program, b, slot, places[at % pack])
+            program.scalars[arg] = helper.read(b, slot.dtype, pointer, None, 0, None, None)
+        end = program.run(step.body)
+        for at, value in enumerate(end.operands):
+            slot = slots[op.results[at // pack]]
+            pointer = _element(program, b, slot, places[at % pack])
+            helper.write(b, slot.dtype, pointer, None, 0, None, program.scalar(value))
+        return []
+
+    emit_loop(program.b, c64(0), c64(op.result.type.numel), pack, [], body)
 
 
 def join(program: Program, op: Op) -> None:

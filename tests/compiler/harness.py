@@ -50,8 +50,8 @@ def compiled(
 
 
 _DTYPES = {
-    "bool": "bool", "uint8": "u8", "int8": "i8", "int16": "i16", "uint16": "bf16", "int32": "i32", "int64": "i64", "float16": "f16",
-    "float32": "f32", "float64": "f64", "uint32": "u32", "uint64": "u64", "bfloat16": "bf16",
+    "bool": "bool", "uint8": "u8", "int8": "i8", "int16": "i16", "uint16": "u16", "int32": "i32", "int64": "i64", "float16": "f16",
+    "float32": "f32", "float64": "f64", "uint32": "u32", "uint64": "u64", "bfloat16": "bf16", "float8_e4m3fn": "f8e4m3", "float8_e5m2": "f8e5m2",
 }  # fmt: skip
 
 

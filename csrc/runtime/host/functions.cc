@@ -2,6 +2,7 @@
 #include <emmintrin.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <unordered_map>
 
@@ -74,6 +75,8 @@ std::unordered_map<std::string, uint64_t>* make_table() {
   (*t)["memcpy"] = address(static_cast<void* (*)(void*, const void*, size_t)>(std::memcpy));
   (*t)["memset"] = address(static_cast<void* (*)(void*, int, size_t)>(std::memset));
   (*t)["memmove"] = address(static_cast<void* (*)(void*, const void*, size_t)>(std::memmove));
+  // tl.device_print
+  (*t)["printf"] = address(static_cast<int (*)(const char*, ...)>(std::printf));
   (*t)["__truncdfhf2"] = address(double_to_half);
   (*t)["__truncsfhf2"] = address(float_to_half);
   (*t)["__gnu_f2h_ieee"] = address(float_to_half);
@@ -140,6 +143,10 @@ std::unordered_map<std::string, uint64_t>* make_table() {
   (*t)["fmaf"] = address(static_cast<float (*)(float, float, float)>(fmaf));
   (*t)["ldexp"] = address(static_cast<double (*)(double, int)>(ldexp));
   (*t)["ldexpf"] = address(static_cast<float (*)(float, int)>(ldexpf));
+  (*t)["jn"] = address(static_cast<double (*)(int, double)>(jn));
+  (*t)["jnf"] = address(static_cast<float (*)(int, float)>(jnf));
+  (*t)["yn"] = address(static_cast<double (*)(int, double)>(yn));
+  (*t)["ynf"] = address(static_cast<float (*)(int, float)>(ynf));
   (*t)["frexp"] = address(static_cast<double (*)(double, int*)>(frexp));
   (*t)["frexpf"] = address(static_cast<float (*)(float, int*)>(frexpf));
   (*t)["modf"] = address(static_cast<double (*)(double, double*)>(modf));

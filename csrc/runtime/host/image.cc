@@ -187,7 +187,7 @@ Image::Image(const void* elf, size_t bytes) {
       if (address == 0)
         throw Error("A kernel image calls " + quoted(name) +
                     ", which is not on the list of functions that kernels may call (memcpy, "
-                    "memset, memmove and the "
+                    "memset, memmove, printf and the "
                     "mathematical functions of libm); express it in the kernel instead.");
       return address;
     }
