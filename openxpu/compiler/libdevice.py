@@ -179,7 +179,7 @@ def _define(name: str, function: Callable[..., T], *kinds: Any, doc: str = "") -
 # rounding in a direction: the nearest result, and the sign of what it lacks
 
 
-def _step(near: T, lack: T, mode: str) -> T:
+def _step(near: T, lack: T, *, mode: str) -> T:
     up, down = near.call("nextafter", math.inf), near.call("nextafter", -math.inf)
     if mode == "rn":
         return near
@@ -241,7 +241,7 @@ def _directed(mode: str) -> None:
         ("sqrt", _sqrt),
         ("fma", _fma),
     ):
-        _define(f"{name}_{mode}", lambda *args, f=function: _step(*f(*args), mode))
+        _define(f"{name}_{mode}", lambda *args, f=function: _step(*f(*args), mode=mode))
     whole = {"rn": "rint", "rd": "floor", "ru": "ceil", "rz": "trunc"}[mode]
     for source, float_kind in (("float", F32), ("double", F64)):
         for target, kind, given in (
@@ -255,11 +255,13 @@ def _directed(mode: str) -> None:
                 lambda x, kind=kind, given=given: x.call(whole).to(kind).bits(given),
                 float_kind,
             )
-    _define(f"double2float_{mode}", lambda x: _step(x.to(F32), x - x.to(F32).to(F64), mode), F64)
+    _define(f"double2float_{mode}", lambda x: _step(x.to(F32), x - x.to(F32).to(F64), mode=mode), F64)
     for source, kind in (("int", I32), ("uint", U32)):
         _define(f"{source}2double_{mode}", lambda x: x.to(F64), kind)
         _define(
-            f"{source}2float_{mode}", lambda x: _step(x.to(F32), x.to(F64) - x.to(F32).to(F64), mode), kind
+            f"{source}2float_{mode}",
+            lambda x: _step(x.to(F32), x.to(F64) - x.to(F32).to(F64), mode=mode),
+            kind,
         )
     for source, kind in (("ll", I64), ("ull", U64)):
         for target, float_kind in (("float", F32), ("double", F64)):
@@ -271,7 +273,7 @@ def _wide_to_float(x: T, kind: Any, mode: str) -> T:
     limit = 2.0**63 if x.dtype == I64 else 2.0**64
     back = (near >= limit).where(near * 0, near).to(x.dtype)
     lack = (x - back).bits(I64).to(F32)  # only its sign matters
-    return _step(near, (near >= limit).where(lack * 0 - 1, lack).to(kind), mode)
+    return _step(near, (near >= limit).where(lack * 0 - 1, lack).to(kind), mode=mode)
 
 
 for _mode in ("rn", "rz", "rd", "ru"):

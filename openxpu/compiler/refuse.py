@@ -41,16 +41,15 @@ def check(module: Any, text: str) -> None:
         if found and why:
             place = re.search(r"loc\((#loc\d*)\)$", line)
             where = resolve(place.group(1), places) if place else None
-            raise CompileError(
-                f"{where or 'The kernel'} uses {found.group(1)}, which this card refuses: {why}."
-            )
+            sentence = f"The kernel uses {found.group(1)}, which this card refuses: {why}."
+            raise CompileError(f"{where}: {sentence}" if where else sentence)
 
 
 def resolve(name: str, places: dict[str, str]) -> str | None:
-    """'file.py, line 12' of a location; of the innermost function where one was inlined into another."""
+    """'file.py:12' of a location; of the innermost function where one was inlined into another."""
     text = places.get(name, "")
     if found := re.match(r'"([^"]*)":(\d+):\d+', text):
-        return f"{found.group(1)}, line {found.group(2)},"
+        return f"{found.group(1)}:{found.group(2)}"
     for inner in re.findall(r"#loc\d*", text):
         if (place := resolve(inner, places)) is not None:
             return place
@@ -62,6 +61,6 @@ def check_function(function: Any, ref: str) -> None:
     if function.is_gluon():
         code = function.fn.__code__
         raise CompileError(
-            f"{code.co_filename}, line {code.co_firstlineno}, defines {ref!r} as a gluon kernel, which is written for the "
+            f"{code.co_filename}:{code.co_firstlineno}: {ref!r} is a gluon kernel, which is written for the "
             "layouts of GPUs; this card refuses it: write the kernel in plain Triton (@triton.jit)."
         )

@@ -179,15 +179,13 @@ class OpenXPUBackend(BaseBackend):  # type: ignore[misc]
     def make_ttir(self, module: Any, metadata: dict[str, Any]) -> str:
         """Triton's module -> TTIR text after the target-independent passes."""
         from openxpu.compiler import compile as pipeline
-        from openxpu.compiler import ttir
+        from openxpu.compiler.tile_ir import CompileError
 
-        locations = Locations(module)
-        metadata["defined_at"] = locations.kernel
-        for operation, sentence in ttir.REFUSED.items():
-            if operation in locations.text:
-                place = locations.of(operation) or locations.kernel
-                raise _compile_error(_located(f"The kernel uses {operation}: {sentence}", place))
-        return pipeline.optimise_ttir(module, module.context)
+        metadata["defined_at"] = Locations(module).kernel
+        try:
+            return pipeline.optimise_ttir(module, module.context)
+        except CompileError as error:  # it names its place itself
+            raise _compile_error(str(error)) from error
 
     def make_image(self, text: Any, metadata: dict[str, Any]) -> bytes:
         """TTIR text (or a module, when the source is a .ttir file) -> a kernel image."""

@@ -46,14 +46,21 @@ def test_gluon():
 
 
 @triton.jit
-def rounding_kernel(x, out):
-    tl.store(out, tl.load(x).to(tl.bfloat16, fp_downcast_rounding="rtz"))
+def combine_in_loop(a, b):
+    while a > b:
+        a -= b
+    return a
+
+
+@triton.jit
+def looping_kernel(x, out):
+    tl.store(out, tl.reduce(tl.load(x + tl.arange(0, 8)), 0, combine_in_loop))
 
 
 def test_what_only_the_compiler_refuses():
-    place = rf"{HERE.name}:{line_of('def rounding' + '_kernel')}: "
+    place = rf"{HERE.name}:{line_of('def looping' + '_kernel')}: .*combine function"
     with pytest.raises(CompileError, match=place):
-        rounding_kernel[(1,)](openxpu.zeros(1), openxpu.zeros(1, "bf16"))
+        looping_kernel[(1,)](openxpu.zeros(8), openxpu.zeros(1))
 
 
 @triton.jit
