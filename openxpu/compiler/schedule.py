@@ -916,6 +916,11 @@ class Scheduler:
             if isinstance(step, NestStep) and needed & set(step.roots):
                 order = max(order, step.order)
         nest = self.keep_nest(value, self.slot(value), order + 0.2, block)
+        # What it reads may have been kept before, in a nest that was not meant to come this early.
+        for read in self.reach(nest, kept):
+            home = kept.get(read)
+            if home is not None and home.block is block and home.order >= nest.order:
+                nest.order = home.order + 0.01
         self.steps[block].append(nest)
         self.steps[block].sort(key=lambda s: s.order)
         return nest

@@ -314,3 +314,19 @@ def kernel(flags, x, out, n, BLOCK: tl.constexpr):
     launch(kernel(source), (1,), given, guarded(x), out, 37, BLOCK=64)
     np.testing.assert_array_equal(out, np.where(flags, x.view("i4"), -1))
     np.testing.assert_array_equal(given, ~flags)
+
+
+def test_a_kept_gather_comes_after_the_tile_it_reads():
+    source = """
+@triton.jit
+def kernel(x, out, count, n, BLOCK: tl.constexpr):
+    offs = tl.arange(0, BLOCK)
+    v = tl.load(x + offs)
+    acc = v + n
+    for i in range(count):
+        acc = tl.maximum(tl.gather(v, offs, 0), acc - 2)
+    tl.store(out + offs, acc)
+"""
+    x, out = RNG.integers(-100, 100, 64).astype("i4"), np.zeros(64, "i4")
+    launch(kernel(source), (1,), x, out, 3, 4, BLOCK=64)
+    np.testing.assert_array_equal(out, x)
