@@ -159,8 +159,14 @@ def _element(program: Program, b: ir.IRBuilder, slot: Slot, index: Any) -> Any:
     return b.gep(program.slot_pointer(slot), [index], source_etype=memory_type(slot.dtype))
 
 
+def _shuffle(b: ir.IRBuilder, value: Any, order: list[int]) -> Any:
+    mask = ir.Constant(ir.VectorType(I32, len(order)), [ir.Constant(I32, i) for i in order])
+    return b.shuffle_vector(value, value, mask)
+
+
 def scan(program: Program, op: Op) -> None:
-    """Along the axis one element after another; other dimensions inside run as lanes when they are the last ones."""
+    """Along the axis one element after another, the dimensions inside it as lanes; along the last axis a vector at a
+    time: within it in log steps (Hillis and Steele, Data parallel algorithms, 1986), then onto what came before."""
     from openxpu.compiler.nest import Nest
 
     slots = program.schedule.slots
@@ -169,7 +175,7 @@ def scan(program: Program, op: Op) -> None:
     size = shape[axis]
     inner = _numel(shape[axis + 1 :])
     outer = _numel(shape[:axis])
-    width = min(inner, 16) if inner > 1 else 0
+    width = min(inner, 16) if inner > 1 else min(size, 16) if size >= 4 else 0
     helper = Nest(program, NestStep(op.order, op.block, ()), {})  # type: ignore[arg-type]
     helper.width = width
 
@@ -211,7 +217,48 @@ def scan(program: Program, op: Op) -> None:
 
         emit_loop(b, c64(1), c64(size), 1, first, body)
 
+    def within(b: ir.IRBuilder, values: list[Any]) -> list[Any]:
+        step = 1
+        while step < width:
+            moved = [_shuffle(b, v, [max(i - step, 0) for i in range(width)]) for v in values]
+            joined = helper.combine(b, op, moved, values)
+            later = ir.Constant(ir.VectorType(ir.IntType(1), width), [i >= step for i in range(width)])
+            values = [b.select(later, new, old) for new, old in zip(joined, values, strict=True)]
+            step *= 2
+        return values
+
+    def vectors(b: ir.IRBuilder, o: Any) -> None:
+        backward = list(reversed(range(width)))
+
+        def load_vector(b: ir.IRBuilder, position: Any) -> tuple[Any, list[Any]]:
+            start = b.sub(c64(size - width), position) if reverse else position
+            index = b.add(b.mul(o, c64(size)), start)
+            values = load(b, index)
+            return index, [_shuffle(b, v, backward) for v in values] if reverse else values
+
+        def store_vector(b: ir.IRBuilder, index: Any, values: list[Any]) -> None:
+            store(b, index, [_shuffle(b, v, backward) for v in values] if reverse else values)
+
+        def last(b: ir.IRBuilder, values: list[Any]) -> list[Any]:
+            return [_shuffle(b, v, [width - 1] * width) for v in values]
+
+        index, values = load_vector(b, c64(0))
+        values = within(b, values)
+        store_vector(b, index, values)
+
+        def body(b: ir.IRBuilder, position: Any, carried: list[Any]) -> list[Any]:
+            index, values = load_vector(b, position)
+            values = helper.combine(b, op, carried, within(b, values))
+            store_vector(b, index, values)
+            return last(b, values)
+
+        emit_loop(b, c64(width), c64(size), width, last(b, values), body)
+
     def outer_body(b: ir.IRBuilder, o: Any, _: list[Any]) -> list[Any]:
+        if inner == 1 and width:
+            vectors(b, o)
+            return []
+
         def inner_body(b: ir.IRBuilder, i: Any, _: list[Any]) -> list[Any]:
             along(b, o, i)
             return []

@@ -13,6 +13,7 @@ import numpy as np
 from openxpu.ops.creation import plan_full
 from openxpu.ops.plan import FLOATS, PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.pointwise import broadcast_strides, collapse, compute_dtype, plan_map
+from openxpu.ops.reduce import power_of_two
 from openxpu.ops.run import run
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def plan_copy(b: PlanBuilder, x: Tensor, out: Tensor) -> None:
         bq = _TILE * 4 if q >= _TILE * 4 else bq
     if bq < 16:
         bp = _TILE * 4 if p >= _TILE * 4 else bp
+    if any(stride * out.itemsize % 1024 == 0 for stride in (xs[-1], os[dense])) and bp >= 16 and bq >= 16:
+        # Lines at such a distance fall into the same sets of the cache: no more of them than it has ways.
+        bp, bq = (16 if out.nbytes <= 1 << 23 else min(bp, _TILE)), 16
     p_tiles, q_tiles = -(-p // bp), -(-q // bq)
     table = b.constant(np.array(outer, np.int64)) if outer else None
     programs = p_tiles * q_tiles * math.prod(extent for extent, *_ in outer)
@@ -687,10 +691,21 @@ def plan_cumsum(
     lanes = outer * inner
     block = 256 if lanes >= 1024 else 16
     accumulate = compute_dtype(out.dtype) if out.dtype in FLOATS else "i64"
-    b.launch(
-        "layout.cumsum", -(-lanes // block), x, out, lanes, extent, inner, cost=8 * x.nbytes,
-        EXCLUSIVE=exclusive, REVERSE=reverse, ACC=dtype_constexpr(accumulate), BLOCK=block,
-    )  # fmt: skip
+    flags = {"EXCLUSIVE": exclusive, "REVERSE": reverse, "ACC": dtype_constexpr(accumulate)}
+    if inner == 1 and extent >= 32:
+        block = min(1024, power_of_two(extent))
+        b.launch("layout.cumsum_rows", outer, x, out, extent, cost=4 * x.nbytes, **flags, BLOCK=block)
+    elif inner >= 16:
+        block = min(256, power_of_two(inner))
+        grid = (-(-inner // block), outer)
+        b.launch(
+            "layout.cumsum_columns", grid, x, out, extent, inner, cost=4 * x.nbytes, **flags, BLOCK=block
+        )
+    else:
+        b.launch(
+            "layout.cumsum", -(-lanes // block), x, out, lanes, extent, inner, cost=8 * x.nbytes,
+            **flags, BLOCK=block,
+        )  # fmt: skip
 
 
 # ---- public functions ----

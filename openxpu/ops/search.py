@@ -88,8 +88,13 @@ def plan_topk(
             BLOCK=block,
         )
     else:
-        block = min(2048, max(power_of_two(n), 16))
-        b.launch("search.top_rows", outer, x, values, indices, n, k, *bounds, cost=cost, **flags, BLOCK=block)
+        # Most blocks have nothing to give; from the others one element after the other is taken.
+        block = min(256, max(power_of_two(n), 16))
+        tile = max(power_of_two(k), 16)
+        b.launch(
+            "search.top_rows", outer, x, values, indices, n, k, *bounds, cost=8 * x.nbytes, **flags,
+            BLOCK=block, K=tile,
+        )  # fmt: skip
 
 
 def plan_topk_grad(b: PlanBuilder, indices: Tensor, dout: Tensor, dx: Tensor, axis: int = -1) -> None:

@@ -305,3 +305,27 @@ def test_cumsum(axis: int) -> None:
     exclusive = np.cumsum(x, axis) - x
     same(ops.plan_cumsum, [x], exclusive, axis, True, False)
     same(ops.plan_cumsum, [x.astype("i8")], np.cumsum(x.astype("i8"), axis), axis)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (5, 32), (2, 31), (1, 1000), (2, 1025), (1, 5000), (2, 300, 17), (3, 2, 260)])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_cumsum_of_many_lengths(shape: tuple[int, ...], reverse: bool, exclusive: bool) -> None:
+    for dtype in ("i8", "f4"):
+        x = np.round(numbers(shape) * 8).astype(dtype)  # sums are exact
+        axis = 1
+        want = np.flip(np.cumsum(np.flip(x, axis), axis), axis) if reverse else np.cumsum(x, axis)
+        same(ops.plan_cumsum, [x], want - x if exclusive else want, axis, exclusive, reverse)
+
+
+def test_exclusive_sums_do_not_subtract() -> None:
+    x = np.zeros((2, 64), "f4")
+    x[:, 5] = np.inf
+    want = np.where(np.arange(64) > 5, np.float32(np.inf), np.float32(0)) + np.zeros((2, 1), "f4")
+    same(ops.plan_cumsum, [x], want, 1, True, False)
+
+
+@pytest.mark.parametrize("n", [256, 512, 1024, 1040])
+def test_transposes_whose_lines_share_cache_sets(n: int) -> None:
+    x = numbers((3, n, n // 2))
+    same(ops.plan_transpose, [x], x.transpose(0, 2, 1), (0, 2, 1))

@@ -177,3 +177,49 @@ def cumsum(
         else:
             total += value
             tl.store(out + place, total.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def cumsum_rows(
+    x, out, extent, EXCLUSIVE: tl.constexpr, REVERSE: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Running sums along rows, one row a program, a block at a time."""
+    row = tl.program_id(0).to(tl.int64) * extent
+    x += row
+    out += row
+    lane = tl.arange(0, BLOCK)
+    carry = tl.zeros((), dtype=ACC)
+    if EXCLUSIVE:
+        tl.store(out + (extent - 1 if REVERSE else 0), carry.to(out.dtype.element_ty))
+    for start in range(0, extent, BLOCK):
+        at = (extent - BLOCK - start if REVERSE else start) + lane
+        inside = at >= 0 if REVERSE else at < extent
+        total = tl.cumsum(tl.load(x + at, mask=inside, other=0).to(ACC), axis=0, reverse=REVERSE) + carry
+        # The sum of all so far stands at the end that the sums run to.
+        carry = tl.sum(tl.where(lane == (0 if REVERSE else BLOCK - 1), total, tl.zeros_like(total)), axis=0)
+        if EXCLUSIVE:
+            at += -1 if REVERSE else 1
+            inside = inside & ((at >= 0) if REVERSE else (at < extent))
+        tl.store(out + at, total.to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def cumsum_columns(
+    x, out, extent, inner,
+    EXCLUSIVE: tl.constexpr, REVERSE: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Running sums along the middle of [outer, extent, inner], a block of columns a program."""
+    column = tl.program_id(0).to(tl.int64) * BLOCK
+    lane = tl.arange(0, BLOCK)
+    mask = lane < inner - column
+    base = tl.program_id(1).to(tl.int64) * extent * inner + column
+    total = tl.zeros([BLOCK], dtype=ACC)
+    for i in range(0, extent):
+        place = base + (extent - 1 - i if REVERSE else i) * inner + lane
+        value = tl.load(x + place, mask=mask).to(ACC)
+        if EXCLUSIVE:
+            tl.store(out + place, total.to(out.dtype.element_ty), mask=mask)
+            total += value
+        else:
+            total += value
+            tl.store(out + place, total.to(out.dtype.element_ty), mask=mask)

@@ -80,34 +80,48 @@ def arg_best_columns(x, out, n, inner, worst, LARGEST: tl.constexpr, ACC: tl.con
 @triton.jit
 def top_rows(
     x, values, indices, n, k, worst, utmost,
-    LARGEST: tl.constexpr, ACC: tl.constexpr, KEY: tl.constexpr, BLOCK: tl.constexpr,
+    LARGEST: tl.constexpr, ACC: tl.constexpr, KEY: tl.constexpr, BLOCK: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
-    """The k best of each row, best first. Each round takes the best element that comes after the one before in the
-    order (key, index); `utmost` is a key that none beats."""
+    """The k <= K best of each row, best first and of equals the first. The best so far lie sorted in a tile; a block
+    gives it one element after the other as long as it has a better one than the last of the tile."""
     row = tl.program_id(0).to(tl.int64)
     x += row * n
     values += row * k
     indices += row * k
     offsets = tl.arange(0, BLOCK)
+    places = tl.arange(0, K)
+    none = 2147483647
     lowest = tl.cast(worst, KEY)
-    last = tl.cast(utmost, KEY)
-    last_index = tl.full((), -1, tl.int32)
-    for j in range(0, k):
-        top = lowest
-        index = tl.full((), 2147483647, tl.int32)
-        for start in range(0, n, BLOCK):
-            at = start + offsets
-            v = key(tl.load(x + at, mask=at < n, other=0).to(ACC))
-            after = (at < n) & (better(last, v, LARGEST) | ((v == last) & (at > last_index)))
-            here = best(tl.where(after, v, lowest), LARGEST)
-            found = tl.min(tl.where(after & (v == here), at, 2147483647), axis=0)
-            wins = (found < 2147483647) & (better(here, top, LARGEST) | (index == 2147483647))
-            top = tl.where(wins, here, top)
-            index = tl.where(wins, found, index)
-        tl.store(values + j, tl.load(x + index))
-        tl.store(indices + j, index.to(indices.dtype.element_ty))
-        last = top
-        last_index = index
+    top = tl.full([K], 0, KEY) + lowest
+    index = tl.full([K], none, tl.int32)
+    limit = lowest  # the key of the last of the k
+    count = 0
+    for start in range(0, n, BLOCK):
+        at = start + offsets
+        v = key(tl.load(x + at, mask=at < n, other=0).to(ACC))
+        left = at < n
+        here = best(tl.where(left, v, lowest), LARGEST)
+        more = (count < k) | better(here, limit, LARGEST)
+        while more:
+            found = tl.min(tl.where(left & (v == here), at, none), axis=0)
+            place = tl.sum(
+                (better(top, here, LARGEST) | ((top == here) & (index < found))).to(tl.int32), axis=0
+            )
+            moved = tl.maximum(places - 1, 0)
+            top = tl.where(places < place, top, tl.where(places == place, here, tl.gather(top, moved, 0)))
+            index = tl.where(
+                places < place, index, tl.where(places == place, found, tl.gather(index, moved, 0))
+            )
+            count += 1
+            if count >= k:
+                limit = best(tl.where(places == k - 1, top, tl.cast(utmost, KEY)), not LARGEST)
+            left = left & (at != found)
+            here = best(tl.where(left, v, lowest), LARGEST)
+            some = tl.sum(left.to(tl.int32), axis=0) > 0
+            more = some & ((count < k) | better(here, limit, LARGEST))
+    inside = places < k
+    tl.store(values + places, tl.load(x + index, mask=inside), mask=inside)
+    tl.store(indices + places, index.to(indices.dtype.element_ty), mask=inside)
 
 
 @triton.jit
