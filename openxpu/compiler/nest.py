@@ -1019,6 +1019,7 @@ class Nest:
         stride: int,
         mask: Any,
         value: Any,
+        streaming: bool = False,
     ) -> None:
         element = memory_type(dtype)
         size = max(1, _bytes(element))
@@ -1046,7 +1047,10 @@ class Nest:
         vector = ir.VectorType(element, width)
         if offsets is None and stride == 1:
             if mask is None:
-                b.store(value, pointer, align=size)
+                if streaming and width * size == self.program.target.vector_bytes:
+                    self.stream(b, pointer, value, width * size, size)
+                else:
+                    b.store(value, pointer, align=size)
                 return
             name = f"!llvm.masked.store.{Lanes._suffix(vector)}.p0"
             self.lanes.intrinsic(b, name, ir.VoidType(), [value, pointer, mask])
@@ -1059,12 +1063,24 @@ class Nest:
         name = f"!llvm.masked.scatter.{Lanes._suffix(vector)}.v{width}p0"
         self.lanes.intrinsic(b, name, ir.VoidType(), [value, pointers, mask])
 
+    def stream(self, b: ir.IRBuilder, pointer: Any, value: Any, nbytes: int, align: int) -> None:
+        """A whole vector past the cache (cache_modifier=".cs"), which only an aligned address allows."""
+        aligned = b.icmp_unsigned("==", b.and_(b.ptrtoint(pointer, I64), c64(nbytes - 1)), c64(0))
+        with b.if_else(aligned) as (then, otherwise):
+            with then:
+                past = b.store(value, pointer, align=nbytes)
+                past.set_metadata("nontemporal", self.program.module.add_metadata([ir.Constant(I32, 1)]))
+            with otherwise:
+                b.store(value, pointer, align=align)
+        self.program.streams = True
+
     def store(self, op: Op, coords: Coords, value: Any, mask: Any) -> None:
         type = op.operands[1].type
         depth = max((c.level for c in coords), default=0)
         level = self.levels[depth]
         pointer, offsets, stride = self.address(op.operands[0], coords, memory_type(type.dtype), type.bytes)
-        self.write(self.levels[-1].b, type.dtype, pointer, offsets, stride, mask, value)
+        streaming = op.attrs.get("streaming", False)
+        self.write(self.levels[-1].b, type.dtype, pointer, offsets, stride, mask, value, streaming)
         del level
 
     def slot_form(self, slot: Slot) -> Form:

@@ -59,6 +59,9 @@ class Program:
         self.scratch_bytes = 0
         self.b: ir.IRBuilder = ir.IRBuilder()
         self._zeros: Any = None
+        self.streams = (
+            False  # whether there are stores past the cache, which other threads see after a fence only
+        )
         for slot in self.schedule.all_slots:
             self.place_slot(slot)
 
@@ -200,6 +203,9 @@ class Program:
 
         codes: list[tuple[Any, Any]] = []
         emit_loop(b, begin, end, 1, [x0, y0, z0], body)
+        if self.streams and self.target.triple.startswith("x86_64"):
+            fence = ir.FunctionType(ir.VoidType(), [])
+            b.call(ir.Function(self.module, fence, "llvm.x86.sse.sfence"), [])
         b.ret(ir.Constant(I32, 0))
         b.position_at_end(failed)
         if codes:

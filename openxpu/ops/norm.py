@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported, dtype_constexpr
+from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported, dtype_constexpr, streams
 from openxpu.ops.reduce import accumulation_dtype, plan_reduce, power_of_two, real, require_contiguous
 from openxpu.ops.run import run
 
@@ -45,6 +45,7 @@ def plan_layer_norm(
         kernel, rows, x, scale, bias, y, mean, variance, n, real(epsilon, acc), cost=2 * x.nbytes,
         HAS_SCALE=int(scale is not None), HAS_BIAS=int(bias is not None), ACC=dtype_constexpr(acc),
         BLOCK=max(power_of_two(n), 16) if n <= _ROW_TILE else 2048,
+        **({"STREAM": int(streams(y))} if n <= _ROW_TILE else {}),
     )  # fmt: skip
 
 
@@ -83,7 +84,8 @@ def plan_layer_norm_grad(
         "norm.layer_norm_grad_rows", parts,
         x, scale, mean, variance, dy, dx, *partial, rows, n, chunk, real(epsilon, acc), cost=3 * x.nbytes,
         HAS_SCALE=int(scale is not None), WANT_X=int(dx is not None), WANT_SCALE=int(dscale is not None),
-        WANT_BIAS=int(dbias is not None), ACC=dtype_constexpr(acc), BLOCK=max(power_of_two(n), 16),
+        WANT_BIAS=int(dbias is not None), ACC=dtype_constexpr(acc),
+        STREAM=int(dx is not None and streams(dx)), BLOCK=max(power_of_two(n), 16),
     )  # fmt: skip
     for part, grad in zip(partial, (dscale, dbias), strict=True):
         if part is not None and grad is not None:
@@ -110,7 +112,7 @@ def plan_rms_norm(
     factor = b.scratch((rows,), acc) if factor is None else factor
     b.launch(
         "norm.rms_norm_rows", rows, x, scale, y, factor, n, real(epsilon, acc), cost=2 * x.nbytes,
-        HAS_SCALE=int(scale is not None), ACC=dtype_constexpr(acc), BLOCK=max(power_of_two(n), 16),
+        HAS_SCALE=int(scale is not None), ACC=dtype_constexpr(acc), STREAM=int(streams(y)), BLOCK=max(power_of_two(n), 16),
     )  # fmt: skip
 
 
@@ -137,7 +139,7 @@ def plan_rms_norm_grad(
     partial = b.scratch((parts, n), acc) if scale is not None else None
     b.launch(
         "norm.rms_norm_grad_rows", parts, x, scale, factor, dy, dx, partial, rows, n, chunk, cost=3 * x.nbytes,
-        HAS_SCALE=int(scale is not None), ACC=dtype_constexpr(acc), BLOCK=max(power_of_two(n), 16),
+        HAS_SCALE=int(scale is not None), ACC=dtype_constexpr(acc), STREAM=int(streams(dx)), BLOCK=max(power_of_two(n), 16),
     )  # fmt: skip
     if partial is not None and dscale is not None:
         plan_reduce(b, partial, dscale, (0,), "sum")

@@ -26,6 +26,7 @@ _NUMPY_NAMES = {
     "bool": "bool", "uint8": "u8", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
     "float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64", "complex64": "c64", "complex128": "c128",
 }  # fmt: skip
+STREAMED = 1 << 25  # bytes of a result from which it is written past the cache
 _WORKSPACE_ALIGNMENT = 64
 
 
@@ -163,6 +164,12 @@ SEED = _Generator("seed")
 OFFSET = _Generator("offset")
 Scalar = int | float | bool | I64 | F64 | Dynamic
 Argument = Tensor | Scalar | _Generator | None
+
+
+def streams(out: Tensor) -> bool:
+    """Whether a result is better written past the cache (cache_modifier=".cs"): it would find no room there, and a
+    plain store reads every line before it writes it."""
+    return out.nbytes >= STREAMED
 
 
 def dtype_constexpr(dtype: str) -> str:

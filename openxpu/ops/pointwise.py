@@ -19,6 +19,7 @@ from openxpu.ops.plan import (
     dtype_constexpr,
     function_constexpr,
     scalar_as,
+    streams,
 )
 
 _BLOCK = 8192  # elements of a program in one line: tens of KB
@@ -145,7 +146,7 @@ def plan_map(
         xs, ys, zs = inner
         b.launch(
             "pointwise.flat", -(-n // block), *pointers, n, *values, cost=cost,
-            **shared, XS=xs, YS=ys, ZS=zs, BLOCK=block,
+            **shared, XS=xs, YS=ys, ZS=zs, STREAM=int(streams(out)), BLOCK=block,
         )  # fmt: skip
         return
     span = max(

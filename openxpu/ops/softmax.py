@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from openxpu.ops.plan import PlanBuilder, Tensor, dtype_constexpr
+from openxpu.ops.plan import PlanBuilder, Tensor, dtype_constexpr, streams
 from openxpu.ops.reduce import accumulation_dtype, power_of_two, require_contiguous
 from openxpu.ops.run import run
 
@@ -59,7 +59,17 @@ def _plan(
             BLOCK=block,
         )
     elif n <= ROW_TILE:
-        b.launch(f"softmax.{kernel}_rows", outer, *tensors, n, cost=cost, LOG=flag, BLOCK=power_of_two(n))
+        stream = int(streams(tensors[-1]))
+        b.launch(
+            f"softmax.{kernel}_rows",
+            outer,
+            *tensors,
+            n,
+            cost=cost,
+            LOG=flag,
+            STREAM=stream,
+            BLOCK=power_of_two(n),
+        )
     else:
         b.launch(f"softmax.{kernel}_long_rows", outer, *tensors, n, cost=cost, LOG=flag, ACC=acc, BLOCK=2048)
 

@@ -307,7 +307,9 @@ def test_cumsum(axis: int) -> None:
     same(ops.plan_cumsum, [x.astype("i8")], np.cumsum(x.astype("i8"), axis), axis)
 
 
-@pytest.mark.parametrize("shape", [(3, 1), (5, 32), (2, 31), (1, 1000), (2, 1025), (1, 5000), (2, 300, 17), (3, 2, 260)])
+@pytest.mark.parametrize(
+    "shape", [(3, 1), (5, 32), (2, 31), (1, 1000), (2, 1025), (1, 5000), (2, 300, 17), (3, 2, 260)]
+)
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_cumsum_of_many_lengths(shape: tuple[int, ...], reverse: bool, exclusive: bool) -> None:

@@ -11,7 +11,7 @@ import triton.language as tl
 @triton.jit
 def layer_norm_rows(
     x, scale, bias, y, mean_out, variance_out, n, epsilon,
-    HAS_SCALE: tl.constexpr, HAS_BIAS: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+    HAS_SCALE: tl.constexpr, HAS_BIAS: tl.constexpr, ACC: tl.constexpr, STREAM: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One row of n <= BLOCK elements a program."""
     row = tl.program_id(0)
@@ -27,7 +27,8 @@ def layer_norm_rows(
         v = v * tl.load(scale + offsets, mask=mask, other=0).to(ACC)
     if HAS_BIAS:
         v = v + tl.load(bias + offsets, mask=mask, other=0).to(ACC)
-    tl.store(y + start + offsets, v.to(y.dtype.element_ty), mask=mask)
+    modifier: tl.constexpr = ".cs" if STREAM else ""
+    tl.store(y + start + offsets, v.to(y.dtype.element_ty), mask=mask, cache_modifier=modifier)
     tl.store(mean_out + row, mean.to(mean_out.dtype.element_ty))
     tl.store(variance_out + row, variance.to(variance_out.dtype.element_ty))
 
@@ -70,7 +71,7 @@ def layer_norm_long_rows(
 def layer_norm_grad_rows(
     x, scale, mean, variance, dy, dx, dscale_parts, dbias_parts, rows, n, chunk, epsilon,
     HAS_SCALE: tl.constexpr, WANT_X: tl.constexpr, WANT_SCALE: tl.constexpr, WANT_BIAS: tl.constexpr,
-    ACC: tl.constexpr, BLOCK: tl.constexpr,
+    ACC: tl.constexpr, STREAM: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Program p goes through `chunk` rows: dx for each, and its part of the sums of dscale and dbias."""
     part = tl.program_id(0)
@@ -99,7 +100,8 @@ def layer_norm_grad_rows(
             shift = tl.sum(g, axis=0) / n
             slope = tl.sum(g * v, axis=0) / n
             d = (g - shift - v * slope) * factor
-            tl.store(dx + at + offsets, d.to(dx.dtype.element_ty), mask=mask)
+            modifier: tl.constexpr = ".cs" if STREAM else ""
+            tl.store(dx + at + offsets, d.to(dx.dtype.element_ty), mask=mask, cache_modifier=modifier)
         at += n
     if WANT_SCALE:
         tl.store(dscale_parts + part.to(tl.int64) * n + offsets, dscale, mask=mask)
@@ -112,7 +114,16 @@ def layer_norm_grad_rows(
 
 @triton.jit
 def rms_norm_rows(
-    x, scale, y, factor_out, n, epsilon, HAS_SCALE: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
+    x,
+    scale,
+    y,
+    factor_out,
+    n,
+    epsilon,
+    HAS_SCALE: tl.constexpr,
+    ACC: tl.constexpr,
+    STREAM: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     row = tl.program_id(0)
     start = row.to(tl.int64) * n
@@ -123,14 +134,15 @@ def rms_norm_rows(
     v = v * factor
     if HAS_SCALE:
         v = v * tl.load(scale + offsets, mask=mask, other=0).to(ACC)
-    tl.store(y + start + offsets, v.to(y.dtype.element_ty), mask=mask)
+    modifier: tl.constexpr = ".cs" if STREAM else ""
+    tl.store(y + start + offsets, v.to(y.dtype.element_ty), mask=mask, cache_modifier=modifier)
     tl.store(factor_out + row, factor.to(factor_out.dtype.element_ty))
 
 
 @triton.jit
 def rms_norm_grad_rows(
     x, scale, factors, dy, dx, dscale_parts, rows, n, chunk,
-    HAS_SCALE: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+    HAS_SCALE: tl.constexpr, ACC: tl.constexpr, STREAM: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     part = tl.program_id(0)
     first = part * chunk
@@ -149,7 +161,13 @@ def rms_norm_grad_rows(
         if HAS_SCALE:
             g = g * gamma
         slope = tl.sum(g * v, axis=0) / n
-        tl.store(dx + at + offsets, ((g - v * slope) * factor).to(dx.dtype.element_ty), mask=mask)
+        modifier: tl.constexpr = ".cs" if STREAM else ""
+        tl.store(
+            dx + at + offsets,
+            ((g - v * slope) * factor).to(dx.dtype.element_ty),
+            mask=mask,
+            cache_modifier=modifier,
+        )
         at += n
     if HAS_SCALE:
         tl.store(dscale_parts + part.to(tl.int64) * n + offsets, dscale, mask=mask)

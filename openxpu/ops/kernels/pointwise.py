@@ -46,7 +46,7 @@ def load(pointer, offsets, mask, COMPUTE: tl.constexpr):
 def flat(
     x, y, z, out, n, a, b, c,
     FN: tl.constexpr, INPUTS: tl.constexpr, SCALARS: tl.constexpr, COMPUTE: tl.constexpr,
-    XS: tl.constexpr, YS: tl.constexpr, ZS: tl.constexpr, BLOCK: tl.constexpr,
+    XS: tl.constexpr, YS: tl.constexpr, ZS: tl.constexpr, STREAM: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One dimension without gaps. XS, YS, ZS: 1, or 0 for an input that is one element."""
     start = tl.program_id(0).to(tl.int64) * BLOCK
@@ -60,7 +60,8 @@ def flat(
     if INPUTS > 2:
         zv = load(z + start * ZS, lane * ZS, mask, COMPUTE)
     value = apply(FN, INPUTS, SCALARS, xv, yv, zv, a, b, c)
-    tl.store(out + start + lane, value.to(out.dtype.element_ty), mask=mask)
+    modifier: tl.constexpr = ".cs" if STREAM else ""
+    tl.store(out + start + lane, value.to(out.dtype.element_ty), mask=mask, cache_modifier=modifier)
 
 
 @triton.jit

@@ -14,7 +14,7 @@ def widen(x):
 
 
 @triton.jit
-def softmax_rows(x, out, n, LOG: tl.constexpr, BLOCK: tl.constexpr):
+def softmax_rows(x, out, n, LOG: tl.constexpr, STREAM: tl.constexpr, BLOCK: tl.constexpr):
     """One row of n <= BLOCK elements a program."""
     start = tl.program_id(0).to(tl.int64) * n
     offsets = tl.arange(0, BLOCK)
@@ -27,7 +27,8 @@ def softmax_rows(x, out, n, LOG: tl.constexpr, BLOCK: tl.constexpr):
         v = v - tl.log(total)
     else:
         v = e * (1.0 / total)
-    tl.store(out + start + offsets, v.to(out.dtype.element_ty), mask=mask)
+    modifier: tl.constexpr = ".cs" if STREAM else ""
+    tl.store(out + start + offsets, v.to(out.dtype.element_ty), mask=mask, cache_modifier=modifier)
 
 
 @triton.jit
@@ -119,7 +120,7 @@ def softmax_columns(x, out, n, inner, LOG: tl.constexpr, ACC: tl.constexpr, BLOC
 
 
 @triton.jit
-def softmax_grad_rows(y, dy, dx, n, LOG: tl.constexpr, BLOCK: tl.constexpr):
+def softmax_grad_rows(y, dy, dx, n, LOG: tl.constexpr, STREAM: tl.constexpr, BLOCK: tl.constexpr):
     """dx = y * (dy - sum(y * dy)), or dy - exp(y) * sum(dy) when y are logarithms; one row a program."""
     start = tl.program_id(0).to(tl.int64) * n
     offsets = tl.arange(0, BLOCK)
@@ -130,7 +131,8 @@ def softmax_grad_rows(y, dy, dx, n, LOG: tl.constexpr, BLOCK: tl.constexpr):
         v = g - tl.exp(v) * tl.sum(g, axis=0)
     else:
         v = v * (g - tl.sum(v * g, axis=0))
-    tl.store(dx + start + offsets, v.to(dx.dtype.element_ty), mask=mask)
+    modifier: tl.constexpr = ".cs" if STREAM else ""
+    tl.store(dx + start + offsets, v.to(dx.dtype.element_ty), mask=mask, cache_modifier=modifier)
 
 
 @triton.jit
