@@ -377,6 +377,31 @@ def batched(ours: bool, batch: int, m: int, n: int, k: int, ty: bool) -> Call:
     return lambda: torch.bmm(a, b, out=out)
 
 
+def attention(ours: bool, heads: int, n: int, depth: int, dtype: str, causal: bool, gradient: bool) -> Call:
+    q, k, v, d = (normal(1, n, heads, depth, seed=i) for i in range(4))
+    if ours:
+        from openxpu.ops.attention import plan_flash_attention, plan_flash_attention_grad
+
+        o = Ours()
+        x, y, z, g = (o.array(t, dtype) for t in (q, k, v, d))
+        out, lse = o.empty(q.shape, dtype), o.empty((1, heads, n))
+        scale = depth**-0.5
+        o.run(plan_flash_attention, [x, y, z], [out, lse], scale, causal)
+        if not gradient:
+            return lambda: o.run(plan_flash_attention, [x, y, z], [out, lse], scale, causal)
+        grads = [o.empty(q.shape, dtype) for _ in range(3)]
+        return lambda: o.run(plan_flash_attention_grad, [x, y, z, out, lse, g], grads, scale, causal)
+    torch = torch_module()
+    kind = {"f32": torch.float32, "bf16": torch.bfloat16}[dtype]
+    x, y, z, g = (torch.from_numpy(t).to(kind).transpose(1, 2).contiguous() for t in (q, k, v, d))
+    forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    if not gradient:
+        return lambda: forward(x, y, z, 0.0, causal)
+    out, lse = forward(x, y, z, 0.0, causal)
+    backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+    return lambda: backward(g, x, y, z, out, lse, 0.0, causal)
+
+
 # ---- the table -------------------------------------------------------------------------------------
 
 ROWS = ((64, 1000), (8000, 1024), (2000, 4096))
@@ -426,6 +451,24 @@ def cases() -> Iterator[Case]:
         yield Case(
             f"batched {what} 96 x 128 x 128 x 64", "batched", "batched", options, 1.05, 0, 2 * 96 * m * n * k
         )
+    for n in (128, 1024, 4096):
+        for dtype in ("f32", "bf16"):
+            for causal in (False, True):
+                for gradient in (False, True):
+                    options = {
+                        "heads": 8,
+                        "n": n,
+                        "depth": 64,
+                        "dtype": dtype,
+                        "causal": causal,
+                        "gradient": gradient,
+                    }
+                    way = f"attention {'backward' if gradient else 'forward'}"
+                    title = f"{way}, 8 heads, {n} x 64 {dtype}{', causal' if causal else ''}"
+                    flops = (
+                        (10 if gradient else 4) * 8 * n * n * 64 / (1 + causal) / (1 if dtype == "f32" else 2)
+                    )
+                    yield Case(title, "attention", "attention", options, 1.0 if gradient else 1.2, 0, flops)
 
 
 def measure(

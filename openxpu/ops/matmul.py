@@ -65,7 +65,9 @@ def _tiles(m: int, n: int, k: int, batch: int, dtype: str) -> tuple[int, int, in
     bm = 16 if m <= 16 else 64 if m <= 64 else 256
     bn = 16 if n <= 16 else 64 if n <= 64 else 128
     bk = 32 if k <= 32 else 256
-    if dtype == "i8" and n > 128 and k > 512:  # sums stay in registers for as many instructions as those of f32
+    if (
+        dtype == "i8" and n > 128 and k > 512
+    ):  # sums stay in registers for as many instructions as those of f32
         bn, bk = 256, 1024
     if 2 * m * n * k * batch >= LARGE:
         while -(-m // bm) * -(-n // bn) * batch < 8 and bm * bn > 64 * 64:
