@@ -24,8 +24,6 @@ from typing import Any
 
 THREADS = 2
 OURS = "openxpu"
-# The threads of a peer that has just worked spin on for up to 0.2 s; the next one waits until they sleep.
-PAUSE = 0.25
 ROOT = Path(__file__).parent.parent
 
 
@@ -37,6 +35,7 @@ class Peer:
     meaning: str
     module: str
     environment: dict[str, str] = field(default_factory=dict)
+    rest: float = 0.02  # seconds that its threads spin on after work, in which nobody else is timed
 
     @property
     def missing(self) -> str | None:
@@ -52,8 +51,8 @@ PEERS = {
     peer.name: peer
     for peer in (
         Peer(OURS, "Paddle on device xpu", "paddle"),
-        Peer("paddle", "Paddle on its own CPU device, as shipped", "paddle"),
-        Peer("paddle*", "the same with MKL_DEBUG_CPU_TYPE=5", "paddle", {"MKL_DEBUG_CPU_TYPE": "5"}),
+        Peer("paddle", "Paddle on its own CPU device, as shipped", "paddle", rest=0.25),
+        Peer("paddle*", "the same with MKL_DEBUG_CPU_TYPE=5", "paddle", {"MKL_DEBUG_CPU_TYPE": "5"}, 0.25),
         Peer("torch", "torch on its CPU device", "torch"),
         Peer("torch channels-last", "torch on its CPU device, channels-last memory", "torch"),
     )
@@ -181,12 +180,12 @@ def in_turn(
     for turn in range(rounds):
         order = list(samples) if turn % 2 == 0 else list(reversed(samples))
         for name in order:
-            time.sleep(PAUSE)
             try:
                 samples[name].append(running[name].ask(do="run", calls=calls)["seconds"])
             except PeerFailed as failure:
                 notes[name] = str(failure).strip()
                 del samples[name]
+            time.sleep(PEERS[name].rest)
     rows = []
     for name in peers:
         if name in notes:

@@ -52,6 +52,13 @@ def test_a_peer_that_did_not_run_has_no_figure() -> None:
     assert "| torch | did not run |" in text
 
 
+def test_a_kernel_is_one_line_for_both_thread_counts() -> None:
+    works = {"softmax, 1 thread": rows(10.0, torch=12.0), "softmax, 2 threads": rows(10.0, torch=9.0)}
+    goals = dict.fromkeys(works, 1.0)
+    text = table.render({"kernels": {"machine": peers.machine(), "works": works, "goals": goals}})
+    assert "| softmax | 10.00 ms | 1.20x | 10.00 ms | 0.90x (missed) | 1x |" in text
+
+
 @pytest.mark.skipif(not STORED.exists(), reason="no benchmark has been stored yet")
 def test_the_stored_page_is_fresh() -> None:
     text = table.render(json.loads(STORED.read_text()))
