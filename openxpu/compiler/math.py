@@ -223,38 +223,42 @@ class FloatMath:
         return self.select(self.less(a, self.f(0.625)), small, self.copysign(large, x))
 
     def erf(self, x: Any) -> Any:
-        """x + x p(x^2) below 0.93, 1 - exp(-t + t p(t)) up to 4, 1 beyond."""
+        """1 - 2^-t with t = a p(a), a = |x| up to 4. With t = n + f and 2^-f = 1 + f r(f) it is (1 - 2^-n) - 2^-n f r(f),
+        where the first term is exact: no digits are lost near zero, and nothing has to be chosen."""
         a = self.abs(x)
-        s = self.b.fmul(x, x)
+        a = self.select(self.less(self.f(4.0), a), self.f(4.0), a)
         p = self.poly(
-            s,
+            a,
             [
-                0.12837917,
-                -0.37612632,
-                0.112836875,
-                -0.026858943,
-                0.005199908,
-                -0.0008130022,
-                8.3168066e-05,
+                1.6279070377349854,
+                0.9184476137161255,
+                0.14827705919742584,
+                -0.027632027864456177,
+                -0.0002314064622623846,
+                0.0024050166830420494,
+                -0.0009129932732321322,
+                0.0001697213010629639,
+                -1.3354067959880922e-05,
             ],
         )
-        small = self.fma(p, x, x)
-        t = self.select(self.less(self.f(4.0), a), self.f(4.0), a)
-        q = self.poly(
-            t,
+        magic = 12582912.0  # 1.5 * 2^23: what is added to it becomes whole, in its low bits
+        z = self.fma(p, a, self.f(magic))
+        whole = self.b.fsub(z, self.f(magic))
+        f = self.fma(p, a, self.b.fneg(whole))
+        r = self.poly(
+            f,
             [
-                -0.12855175,
-                -0.6356253,
-                -0.10526269,
-                0.022674127,
-                -0.0029301501,
-                4.9584003e-05,
-                4.558174e-05,
-                -4.9382606e-06,
+                -0.6931471824645996,
+                0.24022649228572845,
+                -0.05550357699394226,
+                0.009618263691663742,
+                -0.0013390704989433289,
+                0.00015395255468320101,
             ],
         )
-        large = self.b.fsub(self.f(1.0), self.exp(self.fma(q, t, self.b.fneg(t))))
-        return self.select(self.less(a, self.f(0.93)), small, self.copysign(large, x))
+        power = self.as_float(self.b.sub(self.i(127 << 23), self.b.shl(self.bits(z), self.i(23))))
+        part = self.b.fneg(self.b.fmul(power, f))
+        return self.copysign(self.fma(part, r, self.b.fsub(self.f(1.0), power)), x)
 
     def _quadrant(self, x: Any) -> tuple[Any, Any]:
         """x - n * pi/2 reduced in f64, as f32, and n mod 4 as i32."""
