@@ -481,7 +481,25 @@ class Lanes:
         kind = {"maxnumf": "maxnum", "minnumf": "minnum", "maximumf": "maximum", "minimumf": "minimum"}[
             name[6:]
         ]
+        lanes = lanes_of(args[0])
+        if kind in ("maximum", "minimum") and self.target.avx512:
+            bits = lanes * (8 if dtype == "f64" else 4) * 8
+            if bits in (128, 256, 512):
+                return self._range(b, dtype, args, bits, kind == "maximum")
         return self.intrinsic(b, "llvm." + kind, args[0].type, args)
+
+    def _range(self, b: ir.IRBuilder, dtype: str, args: list[Any], bits: int, largest: bool) -> Any:
+        """vrangeps orders zeros by their signs, but gives the number beside a NaN: the sum of both is then the result.
+        Half as many instructions as LLVM's own."""
+        x, y = args
+        lanes = lanes_of(x)
+        suffix = "pd" if dtype == "f64" else "ps"
+        mask = ir.IntType(max(8, lanes))
+        operands = [x, y, ir.Constant(I32, 5 if largest else 4), x, ir.Constant(mask, -1)]
+        if bits == 512:
+            operands.append(ir.Constant(I32, 4))  # rounding as it is
+        ranged = self.intrinsic(b, f"!llvm.x86.avx512.mask.range.{suffix}.{bits}", x.type, operands)
+        return b.select(b.fcmp_unordered("uno", x, y), b.fadd(x, y), ranged)
 
     def _clamp(self, b: ir.IRBuilder, dtype: str, args: list[Any], propagate: bool) -> Any:
         if dtype in SMALL:

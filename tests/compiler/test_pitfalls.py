@@ -330,3 +330,26 @@ def kernel(x, out, count, n, BLOCK: tl.constexpr):
     x, out = RNG.integers(-100, 100, 64).astype("i4"), np.zeros(64, "i4")
     launch(kernel(source), (1,), x, out, 3, 4, BLOCK=64)
     np.testing.assert_array_equal(out, x)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_extremes_that_propagate_nan_order_the_zeros(dtype):
+    source = """
+@triton.jit
+def kernel(x, y, high, low, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    a, b = tl.load(x + i, mask=i < n), tl.load(y + i, mask=i < n)
+    tl.store(high + i, tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL), mask=i < n)
+    tl.store(low + i, tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL), mask=i < n)
+"""
+    values = np.array([0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan, -np.nan, 1e-40, -1e-40, 3e38], dtype)
+    x, y = (t.ravel() for t in np.meshgrid(values, values))
+    high, low = np.zeros_like(x), np.zeros_like(x)
+    launch(kernel(source), (1,), x, y, high, low, x.size, BLOCK=128)
+    for found, function, either in ((high, np.maximum, np.logical_and), (low, np.minimum, np.logical_or)):
+        want = function(x, y)
+        zeros = (x == 0) & (y == 0)
+        want[zeros] = np.where(either(np.signbit(x), np.signbit(y)), -0.0, 0.0)[zeros]
+        np.testing.assert_array_equal(found, want)
+        numbers = ~np.isnan(want)
+        np.testing.assert_array_equal(np.signbit(found)[numbers], np.signbit(want)[numbers])
