@@ -159,8 +159,6 @@ class _Dot:
         b = self.builder
         left = self._left()
         right = self._right()
-        if self.word is I8_WORD:
-            self._unbias(left)
         k_words = left.k_words
         block = max(
             64, 32768 // (self.panel * self.word.nbytes)
@@ -425,6 +423,10 @@ class _Dot:
         )
         packed = right.packed
         n_static = e.known(self.n_valid)
+        starts = []
+        if word is I8_WORD:
+            length = b.add(e.multiply(b, words, e.i64(4)), rest) if tail else e.multiply(b, words, e.i64(4))
+            starts = [self._starts(left, a_pointer, a_offset, length)]
 
         def run(column: ir.Value, k: MicroKernel) -> None:
             pointer, b_offset = b_pointer, e.i64(0)
@@ -451,7 +453,7 @@ class _Dot:
                 acc,
                 words,
             ]
-            arguments += [b.sub(self.n_valid, column), rest, self.m_valid]
+            arguments += [b.sub(self.n_valid, column), rest, self.m_valid, *starts]
             b.call(self._panel_function(k), arguments)
 
         if n_static is not None and n_static % self.panel == 0:
@@ -512,6 +514,7 @@ class _Dot:
                 columns,
                 k_rest,
                 m,
+                *starts,
             ) = args
             row_stride = a_row_stride if kernel.a_row_stride is None else e.i64(kernel.a_row_stride)
 
@@ -540,6 +543,7 @@ class _Dot:
                         k,
                         columns,
                         k_rest,
+                        *(e.offset(b, start, e.multiply(b, i, e.i64(4))) for start in starts),
                     ],
                 )
 
@@ -566,38 +570,33 @@ class _Dot:
             e.I64,
             e.I64,
         ]
+        if kernel.word is I8_WORD:
+            arguments.append(e.PTR)
         return e.internal_function(self.builder.module, name, arguments, body)
 
-    def _unbias(self, left: _Factor) -> None:
-        """acc[i, :] -= 128 * sum(a[i, :]): B is packed with 128 added, because vpdpbusd wants one unsigned factor."""
+    def _starts(self, left: _Factor, pointer: ir.Value, offset: ir.Value, length: ir.Value) -> ir.Value:
+        """Where the sums of each row start: -128 * sum(a[i, offset : offset + length]), because B is packed with 128 added:
+        vpdpbusd wants one unsigned factor. length: bytes."""
         b = self.builder
-        lanes, n = self.lanes, self.n
+        lanes = self.lanes
         table = left.form == "rows"
         stride = e.known(left.stride)
-        name = f"dot.i8.unbias.{lanes}.{n}.{'t' if table else stride if stride is not None else 'v'}"
+        name = f"dot.i8.starts.{lanes}.{'t' if table else stride if stride is not None else 'v'}"
 
         def body(b: ir.IRBuilder, args: list[ir.Argument]) -> None:
-            a, row_stride, acc, rows, k, columns = args
+            a, row_stride, from_, out, rows, k = args
             step = row_stride if stride is None else e.i64(stride)
-            bytes_t, sums_t = (
-                ir.VectorType(e.I8, lanes * 4),
-                ir.VectorType(e.I32, lanes),
-            )
+            bytes_t, sums_t = ir.VectorType(e.I8, lanes * 4), ir.VectorType(e.I32, lanes)
             ones = ir.Constant(bytes_t, [1] * (lanes * 4))
             f = e.intrinsic(
-                b,
-                f"llvm.x86.avx512.vpdpbusd.{lanes * 32}",
-                sums_t,
-                [sums_t, bytes_t, bytes_t],
+                b, f"llvm.x86.avx512.vpdpbusd.{lanes * 32}", sums_t, [sums_t, bytes_t, bytes_t]
             )
             add = e.intrinsic(b, f"llvm.vector.reduce.add.v{lanes}i32", e.I32, [sums_t])
             with e.count_loop(b, e.i64(0), rows, 1, "row") as i:
                 row = e.load_pointer(b, a, i) if table else e.offset(b, a, e.multiply(b, i, step))
+                row = e.offset(b, row, from_)
                 before = b.block
-                loop, done = (
-                    b.append_basic_block("sum"),
-                    b.append_basic_block("sum.done"),
-                )
+                loop, done = b.append_basic_block("sum"), b.append_basic_block("sum.done")
                 b.branch(loop)
                 b.position_at_end(loop)
                 at, total = b.phi(e.I64), b.phi(sums_t)
@@ -611,18 +610,13 @@ class _Dot:
                 total.add_incoming(new, b.block)
                 b.cbranch(b.icmp_signed("<", following, k), loop, done)
                 b.position_at_end(done)
-                shift = e.splat(b, b.shl(b.call(add, [new]), ir.Constant(e.I32, 7)), lanes)
-                out = e.offset(b, acc, e.multiply(b, i, e.i64(n * 4)))
-                for j in range(0, n, lanes):
-                    m = e.prefix_mask(b, b.sub(columns, e.i64(j)), lanes)
-                    p = e.offset(b, out, j * 4)
-                    e.masked_store(b, b.sub(e.masked_load(b, sums_t, p, m, 4), shift), p, m, 4)
+                sum_ = b.mul(b.call(add, [new]), ir.Constant(e.I32, -128))
+                b.store(sum_, e.offset(b, out, e.multiply(b, i, e.i64(4))), align=4)
 
-        function = e.internal_function(b.module, name, [e.PTR, e.I64, e.PTR, e.I64, e.I64, e.I64], body)
-        b.call(
-            function,
-            [left.pointer, left.stride, self.acc.pointer, self.m_valid, self.k_valid, self.n_valid],
-        )
+        function = e.internal_function(b.module, name, [e.PTR, e.I64, e.I64, e.PTR, e.I64, e.I64], body)
+        starts = self.scratch(self.m * 4)
+        b.call(function, [pointer, left.stride, offset, starts, self.m_valid, length])
+        return starts
 
 
 def known_nonzero(value: ir.Value) -> bool:

@@ -113,7 +113,8 @@ class MicroKernel:
     def function(self, module: ir.Module) -> ir.Function:
         """f(a, a_row_stride, a_step, a_offset, b, b_step, b_offset, acc, k_words, columns, k_rest), all strides in bytes.
 
-        columns: how many columns of the panel are valid; k_rest: elements of k behind the last whole word.
+        columns: how many columns of the panel are valid; k_rest: elements of k behind the last whole word. Kernels of i8
+        have one more: where each row's sums start, which takes back what the bias of B adds.
         """
         arguments: list[ir.Type] = [
             e.PTR,
@@ -128,6 +129,8 @@ class MicroKernel:
             e.I64,
             e.I64,
         ]
+        if self.word is I8_WORD:
+            arguments.append(e.PTR)
         return e.internal_function(module, self.name, arguments, self._body)
 
     def _body(self, b: ir.IRBuilder, args: list[ir.Argument]) -> None:
@@ -143,6 +146,7 @@ class MicroKernel:
             k,
             columns,
             k_rest,
+            *starts,
         ) = args
         row_stride = a_row_stride if self.a_row_stride is None else e.i64(self.a_row_stride)
         step = a_step if self.a_step is None else e.i64(self.a_step)
@@ -174,6 +178,9 @@ class MicroKernel:
         # Sums start at zero and join the accumulator at the end: long reductions become sums of short ones, whose
         # rounding errors grow with the square root of the number of blocks instead of the number of terms.
         sums: list[ir.Value] = [e.zero(acc_vector)] * (self.rows * self.vectors)
+        for start in starts:
+            rows = [b.load(e.offset(b, start, 4 * i), typ=e.I32, align=4) for i in range(self.rows)]
+            sums = [e.splat(b, row, self.lanes) for row in rows for _ in range(self.vectors)]
 
         def a_addresses(index: ir.Value, a_at: ir.Value) -> list[ir.Value]:
             if self.a_form == "cols":
