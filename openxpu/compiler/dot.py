@@ -383,7 +383,20 @@ class _Dot:
             self.k_valid,
             block,
         ]
-        b.call(pack.function(b.module), arguments)
+        if not pack.masked:
+            b.call(pack.function(b.module), arguments)
+            return block
+        # Most tiles are whole vectors both ways; masks would cost more than the moves.
+        k_unit = self.lanes * self.word.per_word
+        whole = b.and_(
+            b.icmp_signed("==", b.and_(valid, e.i64(self.lanes - 1)), e.i64(0)),
+            b.icmp_signed("==", b.and_(self.k_valid, e.i64(k_unit - 1)), e.i64(0)),
+        )
+        with b.if_else(whole) as (plain, ragged):
+            with plain:
+                b.call(replace(pack, masked=False).function(b.module), arguments)
+            with ragged:
+                b.call(pack.function(b.module), arguments)
         return block
 
     # The loops around the micro-kernel.
