@@ -51,6 +51,7 @@ def get_image(
         "scratch_bytes": compiled.scratch_bytes,
         "target": target.key,
         "messages": compiled.messages,
+        "figures": compiled.figures,
         "constexprs": {name: repr(value) for name, value in constexprs.items()},
     }
     made = image.Image(metadata, compiled.elf)
