@@ -130,7 +130,13 @@ void trace_stop(void (*sink)(const openxpu_trace_record*, void*), void* data) {
     records.swap(tracer().records);
   }
   for (const auto& r : records) {
-    openxpu_trace_record out{r.name.c_str(), r.card, r.stream, r.begin, r.end, r.bytes};
+    openxpu_trace_record out{};
+    out.name = r.name.c_str();
+    out.card = r.card;
+    out.stream = r.stream;
+    out.begin_ns = r.begin;
+    out.end_ns = r.end;
+    out.bytes = r.bytes;
     out.entry = r.entry;
     std::copy(r.grid, r.grid + 3, out.grid);
     out.args = r.args.data();
