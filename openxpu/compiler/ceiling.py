@@ -124,15 +124,16 @@ def fma_loop(target: Target) -> bytes:
     turn = b.phi(word)
     turn.add_incoming(ir.Constant(word, 0), head)
     sums = [b.phi(lanes) for _ in range(_chains(target))]
-    for i, total in enumerate(sums):
+    results = [b.call(fma, [total, factor, factor]) for total in sums]
+    for i, (total, result) in enumerate(zip(sums, results, strict=True)):
         total.add_incoming(ir.Constant(lanes, [float(i)] * lanes.count), head)
-        total.add_incoming(b.call(fma, [total, factor, factor]), body)
+        total.add_incoming(result, body)
     after = b.add(turn, ir.Constant(word, 1))
     turn.add_incoming(after, body)
     b.cbranch(b.icmp_unsigned("<", after, rounds), body, done)
     b = ir.IRBuilder(done)
-    total = sums[0]
-    for other in sums[1:]:
+    total = results[0]
+    for other in results[1:]:
         total = b.fadd(total, other)
     b.store(total, scratch, align=64)
     b.ret(ir.Constant(ir.IntType(32), 0))
