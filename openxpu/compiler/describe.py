@@ -130,7 +130,6 @@ class Description:
         width, unroll = self.program.vectors.get(step, (0, 1))
         reached = self.program.scheduler.reach(step, self.schedule.homes)
         here = identity(len(step.shape), step.shape)
-        kept = {keep.value for keep in step.keeps}
         roots: list[Node] = []
         for op in step.roots:
             root: Node = {"operation": op.name, "value": _name(op)}
@@ -148,7 +147,7 @@ class Description:
         for value, places in sorted(reached.items(), key=lambda item: item[0].op.order if item[0].op else -1):
             producer = value.op
             home = self.schedule.homes.get(value)
-            if producer is None or is_stored(value) or (home is not None and value not in kept):
+            if producer is None or is_stored(value) or (home is not None and home is not step):
                 read.append({"value": repr(value), "type": str(value.type)})
             elif producer.name == "tt.load":
                 kinds = [
