@@ -7,17 +7,13 @@ import numpy as np
 import pytest
 import triton
 import triton.language as tl
-from harness import load
 
 import openxpu
-import openxpu.triton
-from openxpu import compiler
+from openxpu import _runtime, compiler
 from openxpu.compiler import figures
 from openxpu.compiler.ceiling import Ceiling, ceiling, fma_loop
 from openxpu.compiler.target import host
 from openxpu.ops import softmax
-
-openxpu.triton.register()
 
 
 @triton.jit
@@ -215,7 +211,9 @@ def test_the_loop_of_the_peak_does_its_fmas():
     )
     raw, argument = np.zeros(192, np.uint8), np.array([1], np.uint64)
     scratch = (raw.ctypes.data + 63) // 64 * 64
-    assert kind(load(fma_loop(target)))(argument.ctypes.data, None, 0, 1, scratch) == 0
+    image = _runtime.load_image(fma_loop(target))
+    entry = kind(image.symbol("openxpu_entry"))
+    assert entry(argument.ctypes.data, None, 0, 1, scratch) == 0
     found = raw[scratch - raw.ctypes.data :].view(np.float32)[: target.vector_bytes // 4]
     chains, rounds = (12 if target.registers < 32 else 24), 100_000
     assert (
