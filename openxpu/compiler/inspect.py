@@ -347,7 +347,7 @@ def summary_text(report: Report) -> str:
     lines.append(f"scratch: {amount(s['scratch_bytes'])} bytes")
     for place in s["scratch"]:
         lines.append(
-            f"  {amount(place['bytes'])} bytes for {' = '.join(place['values']) or 'the card'}: {place['why']}"
+            f"  {amount(place['bytes'])} bytes for {' = '.join(place['values']) or 'work space'}: {place['why']}"
         )
     for gather in s["gathers"]:
         lines.append(

@@ -186,6 +186,16 @@ def test_command_prints_plain_text_into_a_pipe(path):
     assert "bytes loaded by a program: 1 024 f32" in done.stdout
 
 
+def test_command_colours_a_terminal(path, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    arguments = ["compile", f"{path}:scale", "--signature", ",".join(SCALE), "--constexpr", "BLOCK=16"]
+    assert main([*arguments, "--stage", "schedule,asm,summary"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b[" in out
+    assert "--- " not in out
+    assert "schedule" in out
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
