@@ -24,6 +24,19 @@ def _demo(arguments: argparse.Namespace) -> int:
     return run(arguments.output, arguments.json, arguments.quick, arguments.skip_gpt, arguments.no_cpu)
 
 
+def _compile(arguments: argparse.Namespace) -> int:
+    from openxpu.compiler.command import run
+
+    return run(
+        arguments.kernel,
+        arguments.signature,
+        arguments.constexpr,
+        arguments.target,
+        arguments.stage,
+        arguments.json,
+    )
+
+
 def _environment(arguments: argparse.Namespace) -> int:
     import os
 
@@ -72,6 +85,36 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--skip-gpt", action="store_true", help="leave the character GPT out")
     demo.add_argument("--no-cpu", action="store_true", help="leave Paddle's CPU device out")
     demo.set_defaults(run=_demo)
+
+    kernel = commands.add_parser(
+        "compile", help="a Triton kernel stage by stage, with what it moves, computes, fuses and spills"
+    )
+    kernel.add_argument(
+        "kernel",
+        metavar="KERNEL",
+        help="kernel.py:function, package.module:function, or softmax.softmax_rows",
+    )
+    kernel.add_argument(
+        "--signature",
+        default="",
+        metavar="TYPES",
+        help="one type for each argument at run time, such as '*fp32,*fp32,i32'",
+    )
+    kernel.add_argument(
+        "--constexpr",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="the value of a constexpr parameter; may be repeated",
+    )
+    kernel.add_argument("--target", metavar="NAME", help="such as x86-64-v4; default: this machine")
+    kernel.add_argument(
+        "--stage",
+        metavar="NAMES",
+        help="of ttir, tile, schedule, llvm, optimised, asm, summary; default: all but optimised",
+    )
+    kernel.add_argument("--json", action="store_true", help="print JSON")
+    kernel.set_defaults(run=_compile)
 
     environment = commands.add_parser("environment", help="the OPENXPU_* variables and their values now")
     environment.set_defaults(run=_environment)

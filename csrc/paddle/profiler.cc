@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -51,13 +52,19 @@ C_Status start(C_Profiler, void*) {
     notes.clear();
     records.clear();
   }
-  trace_start();
+  try {
+    trace_start();
+  } catch (const Error& error) {
+    // Paddle still has its own events.
+    std::fprintf(stderr, "openxpu: %s This profile is without the card's events.\n", error.what());
+    return C_SUCCESS;
+  }
   tracing.store(true);
   return C_SUCCESS;
 }
 
 C_Status stop(C_Profiler, void*) {
-  tracing.store(false);
+  if (!tracing.exchange(false)) return C_SUCCESS;  // another profile is being taken
   for (int i = 0; i < card_count(); ++i) card(i).synchronize();
   std::lock_guard<std::mutex> lock(notes_mutex);
   records = trace_stop();

@@ -388,7 +388,15 @@ std::vector<TraceRecord> trace_stop() {
   check(driver().trace_stop(
       [](const openxpu_trace_record* r, void* out) {
         static_cast<std::vector<TraceRecord>*>(out)->push_back(
-            {r->name, r->card, r->stream, r->begin_ns, r->end_ns, r->bytes});
+            {r->name,
+             r->card,
+             r->stream,
+             r->begin_ns,
+             r->end_ns,
+             r->bytes,
+             r->entry,
+             {r->grid[0], r->grid[1], r->grid[2]},
+             std::vector<uint64_t>(r->args, r->args + r->arg_count)});
       },
       &records));
   return records;

@@ -154,8 +154,12 @@ struct TraceRecord {
   int card = 0, stream = 0;
   uint64_t begin_ns = 0, end_ns = 0;  // CLOCK_MONOTONIC
   uint64_t bytes = 0;
+  // Of launches, else 0.
+  uint64_t entry = 0;
+  uint32_t grid[3] = {};
+  std::vector<uint64_t> args;
 };
-void trace_start();
+void trace_start();  // throws Error when a trace is under way
 std::vector<TraceRecord> trace_stop();
 
 }  // namespace openxpu

@@ -76,6 +76,11 @@ typedef struct openxpu_trace_record {
   int32_t card, stream;
   uint64_t begin_ns, end_ns;
   uint64_t bytes; /* of copies and fills; cost of launches */
+  /* launches only, else 0: what ran, over which grid, with which argument slots */
+  uint64_t entry;
+  uint32_t grid[3];
+  const uint64_t* args; /* arg_count slots, valid during the sink's call */
+  uint32_t arg_count;
 } openxpu_trace_record;
 
 typedef struct openxpu_driver {
@@ -130,7 +135,8 @@ typedef struct openxpu_driver {
   int (*image_asserts)(uint64_t entry, const char* const* messages,
                        int count); /* texts of failed asserts */
 
-  /* profiles: between start and stop every command leaves a record */
+  /* profiles: between start and stop every command leaves a record; a second start before the stop
+   * is OPENXPU_INVALID */
   int (*trace_start)(void);
   int (*trace_stop)(void (*sink)(const openxpu_trace_record*, void*), void* data);
 } openxpu_driver;

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openxpu.compiler import cache, image
+from openxpu.compiler.profiling import Profile, profile, remember
 from openxpu.compiler.target import Target, host
 
-__all__ = ["Kernel", "Target", "get_kernel", "host"]
+__all__ = ["Kernel", "Profile", "Target", "get_kernel", "host", "profile"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def get_image(
         "scratch_bytes": compiled.scratch_bytes,
         "target": target.key,
         "messages": compiled.messages,
+        "figures": compiled.figures,
         "constexprs": {name: repr(value) for name, value in constexprs.items()},
     }
     made = image.Image(metadata, compiled.elf)
@@ -100,9 +102,11 @@ def _load(ref: str, arg_types: list[str], constexprs: dict[str, Any], target: Ta
     made, path = get_image(ref, arg_types, constexprs, target)
     loaded = _runtime.load_image(made.elf)
     data = made.metadata
+    entry = loaded.symbol(data["symbol"])
+    remember(entry, data)
     return Kernel(
         data["name"],
-        loaded.symbol(data["symbol"]),
+        entry,
         data["scratch_bytes"],
         tuple(data["arg_types"]),
         path,

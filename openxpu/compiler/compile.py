@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -22,7 +23,7 @@ from triton._C.libtriton import passes
 from triton.compiler.code_generator import ast_to_ttir
 from triton.compiler.compiler import ASTSource
 
-from openxpu.compiler import inline, legal, refuse, simplify, tile_ir, ttir
+from openxpu.compiler import figures, inline, legal, refuse, simplify, tile_ir, ttir
 from openxpu.compiler.program import ENTRY, Program
 from openxpu.compiler.target import Target
 from openxpu.compiler.tile_ir import CompileError
@@ -166,7 +167,11 @@ def optimise_ttir(module: Any, context: Any) -> str:
 
 
 def make_ttir(ref: str, arg_types: list[str], constexprs: dict[str, Any]) -> str:
-    function = resolve(ref)
+    return ttir_of(resolve(ref), ref, arg_types, constexprs)
+
+
+def ttir_of(function: Any, ref: str, arg_types: list[str], constexprs: dict[str, Any]) -> str:
+    """TTIR text of a jit function that goes by the name `ref` in messages."""
     names = function.arg_names
     if len(arg_types) != len(names):
         raise CompileError(
@@ -217,6 +222,7 @@ def machine(target: Target) -> Any:
             reloc="pic",
             codemodel="small",
         )
+        found.set_asm_verbosity(True)  # assembly says which moves are spills
         _machines[target.key] = found
     return found
 
@@ -228,7 +234,23 @@ class Compiled:
     elf: bytes
     scratch_bytes: int
     messages: list[str]
+    program: Program
+    figures: dict[str, Any]  # openxpu.compiler.figures
+    seconds: dict[str, float]  # by stage of the pipeline
     stages: dict[str, str] = field(default_factory=dict)
+
+
+class Clock:
+    """Seconds since the last lap, by the name of the stage that ended."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.last
+        self.last = now
 
 
 def optimise(module: Any, target: Target) -> None:
@@ -245,6 +267,7 @@ def optimise(module: Any, target: Target) -> None:
 
 def compile_ttir(text: str, target: Target, dump: tuple[str, ...] = ()) -> Compiled:
     """TTIR text -> object code."""
+    clock = Clock()
     module = ttir.parse(text)
     function = module.kernel
     inline.inline_calls(module)
@@ -254,11 +277,14 @@ def compile_ttir(text: str, target: Target, dump: tuple[str, ...] = ()) -> Compi
     simplify.scalar_inductions(function)
     simplify.remove_dead(function)
     tile_ir.verify(function)
+    clock.lap("tile IR")
     stages: dict[str, str] = {}
     if "tile" in dump:
         stages["tile"] = tile_ir.dump(function)
     program = Program(function, target)
+    clock.lap("schedule")
     llvm_text = str(program.emit())
+    clock.lap("emit")
     if "llvm" in dump:
         stages["llvm"] = llvm_text
     try:
@@ -270,17 +296,23 @@ def compile_ttir(text: str, target: Target, dump: tuple[str, ...] = ()) -> Compi
             "This is a fault of the compiler; report it with the kernel."
         ) from error
     optimise(parsed, target)
+    clock.lap("LLVM passes")
     if "optimised" in dump:
         stages["optimised"] = str(parsed)
     if "asm" in dump:
         stages["asm"] = machine(target).emit_assembly(parsed)
+    clock.last = time.perf_counter()
     elf = machine(target).emit_object(parsed)
+    clock.lap("LLVM code")
     return Compiled(
         function.name,
         ENTRY,
         elf,
         max(64, program.scratch_bytes + 64),
         program.messages,
+        program,
+        figures.count(function, program.schedule.analysis),
+        clock.seconds,
         stages,
     )
 

@@ -56,6 +56,9 @@ class Program:
         self.scalars: dict[Value, Any] = {}
         self.ready: set[Value] = set()
         self.messages: list[str] = []
+        self.vectors: dict[
+            Step, tuple[int, int]
+        ] = {}  # of nests: lanes of a vector (0: scalar), vectors a turn
         self.scratch_bytes = 0
         self.b: ir.IRBuilder = ir.IRBuilder()
         self._zeros: Any = None
@@ -224,7 +227,9 @@ class Program:
             if isinstance(step, ScalarStep):
                 self.scalar_step(step)
             elif isinstance(step, NestStep):
-                Nest(self, step, self.scheduler.reach(step, self.schedule.homes)).emit()
+                nest = Nest(self, step, self.scheduler.reach(step, self.schedule.homes))
+                self.vectors[step] = (nest.width, nest.unroll)
+                nest.emit()
                 for keep in step.keeps:
                     if self.schedule.slots.get(keep.value) is keep.slot:
                         self.ready.add(keep.value)

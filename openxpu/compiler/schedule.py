@@ -223,6 +223,7 @@ class Scheduler:
         self.all_slots: list[Slot] = []
         self.steps: dict[Block, list[Step]] = {}
         self.homes: dict[Value, Step] = {}
+        self.reasons: dict[Value, str] = {}  # why a value is kept in scratch
         self._reached: dict[int, dict[Step, Reached]] = {}
         self._lanes: dict[Step, int] = {}
         self.parents: dict[Block, Op] = {}
@@ -767,8 +768,12 @@ class Scheduler:
                 op = value.op
                 assert op is not None
                 need = any(-1 in d for d in dims)
+                why = "it is needed as an array"
                 if not need and op.name == "tt.load" and self.clobbered(op, step, dims):
                     need = True
+                    why = "a store may change what it loads"
+                if need:
+                    self.reasons.setdefault(value, why)
                 if need and value not in out:
                     out[value] = step
         return out
@@ -856,6 +861,11 @@ class Scheduler:
                 continue
             if best is None or (value.op and best.op and value.op.order > best.op.order):
                 best = value
+        if best is not None:
+            self.reasons[best] = (
+                f"computing it {times[best]:g} times, at about {memo[best]} instructions for each vector, "
+                "costs more than reading it back"
+            )
         return best
 
     def repeats(self, step: Step, value: Value, dims: DimMap) -> float:

@@ -209,6 +209,7 @@ class OpenXPUBackend(BaseBackend):  # type: ignore[misc]
                     "scratch_bytes": compiled.scratch_bytes,
                     "target": self.own_target.key,
                     "messages": compiled.messages,
+                    "figures": compiled.figures,
                 },
                 compiled.elf,
             )

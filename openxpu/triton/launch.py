@@ -16,6 +16,7 @@ from triton.backends.driver import decompose_descriptor, expand_signature
 
 from openxpu import _runtime
 from openxpu.compiler import image
+from openxpu.compiler.profiling import remember
 from openxpu.runtime import Stream, current_device
 from openxpu.triton.arguments import Kind, kind_of
 from openxpu.triton.descriptor import Described
@@ -41,6 +42,7 @@ def load(data: bytes) -> Function:
     metadata = found.metadata
     entry = loaded.symbol(metadata["symbol"])
     _runtime.set_assert_messages(entry, metadata["messages"])
+    remember(entry, metadata)
     return Function(metadata["name"], entry, metadata["scratch_bytes"], loaded)
 
 

@@ -1,7 +1,8 @@
-"""docs/compiler.md shows the table that these tests make."""
+"""docs/compiler.md shows the table and the stages that these tests make."""
 
 import numpy as np
 import pytest
+import stages
 import table
 from harness import launch
 from values import DTYPES, FLOATS, FP8, INTS
@@ -12,6 +13,10 @@ from openxpu.compiler.tile_ir import CompileError
 
 def test_the_page_has_the_table_of_the_tests():
     assert table.PAGE.read_text() == table.page(), "run python tests/compiler/table.py"
+
+
+def test_the_page_has_the_stages_of_its_kernel():
+    assert stages.PAGE.read_text() == stages.page(), "run python tests/compiler/stages.py"
 
 
 def test_every_hole_is_explained():

@@ -262,10 +262,23 @@ def test_trace_names_kernels_and_times(card: _runtime.Card) -> None:
     end = time.monotonic_ns()
     records = _runtime.trace_stop()
     assert [r[0] for r in records] == ["my_kernel", "fill"]
-    name, card_id, _, start, stop, size = records[0]
+    name, card_id, _, start, stop, size, entry, grid, args = records[0]
+    assert (entry, grid, args) == (machine_code.spin(), (1, 1, 1), (out.data_ptr(), LONG))
+    assert records[1][6:] == (0, (0, 0, 0), ())
     assert (name, card_id, size) == ("my_kernel", 0, 123)
     assert begin <= start < stop <= records[1][3] <= records[1][4] <= end
     assert _runtime.trace_stop() == []
+
+
+def test_one_trace_at_a_time() -> None:
+    _runtime.trace_start()
+    try:
+        with pytest.raises(openxpu.Error, match="another one is being taken"):
+            _runtime.trace_start()
+    finally:
+        _runtime.trace_stop()
+    _runtime.trace_start()
+    _runtime.trace_stop()
 
 
 def test_denormals_are_kept(card: _runtime.Card) -> None:

@@ -344,8 +344,13 @@ int image_asserts(uint64_t entry, const char* const* messages, int count) {
 }
 
 int start_trace() {
-  trace_start();
-  return OPENXPU_OK;
+  return guarded([] {
+    if (!trace_start())
+      throw Error(
+          "A profile was asked for while another one is being taken; there is one at a time in a "
+          "process: end the first one.");
+    return OPENXPU_OK;
+  });
 }
 
 int stop_trace(void (*sink)(const openxpu_trace_record*, void*), void* data) {

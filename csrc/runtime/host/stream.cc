@@ -41,6 +41,9 @@ struct Tracer {
     std::string name;
     int card, stream;
     uint64_t begin, end, bytes;
+    uint64_t entry;
+    uint32_t grid[3];
+    std::vector<uint64_t> args;
   };
   std::vector<Record> records;
 };
@@ -140,10 +143,12 @@ void set_assert_messages(uint64_t entry, const char* const* messages, int count)
   asserts().messages[entry].assign(messages, messages + count);
 }
 
-void trace_start() {
+bool trace_start() {
   std::lock_guard<std::mutex> lock(tracer().mutex);
+  if (tracer().on.load(std::memory_order_relaxed)) return false;
   tracer().records.clear();
   tracer().on.store(true, std::memory_order_release);
+  return true;
 }
 
 void trace_stop(void (*sink)(const openxpu_trace_record*, void*), void* data) {
@@ -154,7 +159,17 @@ void trace_stop(void (*sink)(const openxpu_trace_record*, void*), void* data) {
     records.swap(tracer().records);
   }
   for (const auto& r : records) {
-    openxpu_trace_record out{r.name.c_str(), r.card, r.stream, r.begin, r.end, r.bytes};
+    openxpu_trace_record out{};
+    out.name = r.name.c_str();
+    out.card = r.card;
+    out.stream = r.stream;
+    out.begin_ns = r.begin;
+    out.end_ns = r.end;
+    out.bytes = r.bytes;
+    out.entry = r.entry;
+    std::copy(r.grid, r.grid + 3, out.grid);
+    out.args = r.args.data();
+    out.arg_count = static_cast<uint32_t>(r.args.size());
     sink(&out, data);
   }
 }
@@ -358,22 +373,32 @@ void HostStream::run_launch(const Command& command, const uint64_t* args) {
 
 void HostStream::execute(Command& command) {
   bool traced = tracer().on.load(std::memory_order_relaxed);
-  uint64_t begin = traced ? now_ns() : 0, size = 0;
-  std::string name;  // taken before the command ends, because the plan that owns it may end with it
+  // Its name is taken before the command ends, because the plan that owns it may end with it.
+  Tracer::Record record{};
+  if (traced) record.begin = now_ns();
   switch (command.kind) {
     case Kind::kLaunch:
-      if (traced) name = command.launch.name, size = command.launch.cost;
+      if (traced) {
+        const auto& l = command.launch;
+        const auto* args = static_cast<const uint64_t*>(command.tail());
+        record.name = l.name;
+        record.bytes = l.cost;
+        record.entry = l.entry;
+        std::copy(l.grid, l.grid + 3, record.grid);
+        record.args.assign(args, args + l.arg_count);
+        record.begin = now_ns();
+      }
       run_launch(command, static_cast<const uint64_t*>(command.tail()));
       if (command.launch.done) command.launch.done(command.launch.done_data);
       break;
     case Kind::kCopy:
     case Kind::kFreeingCopy:
-      if (traced) name = "copy", size = command.copy.bytes;
+      if (traced) record.name = "copy", record.bytes = command.copy.bytes;
       shared_copy(*card_.workers, command.copy.dst, command.copy.src, command.copy.bytes);
       if (command.kind == Kind::kFreeingCopy) std::free(const_cast<void*>(command.copy.src));
       break;
     case Kind::kFill:
-      if (traced) name = "fill", size = command.fill.bytes;
+      if (traced) record.name = "fill", record.bytes = command.fill.bytes;
       if (command.fill.bytes < kSharedCopy)
         std::memset(command.fill.dst, command.fill.byte, command.fill.bytes);
       else
@@ -389,7 +414,7 @@ void HostStream::execute(Command& command) {
       command.event.event->release();
       return;
     case Kind::kFunction:
-      if (traced) name = command.function.name;
+      if (traced) record.name = command.function.name;
       command.function.function(command.function.data);
       break;
     case Kind::kPad:
@@ -397,9 +422,11 @@ void HostStream::execute(Command& command) {
       return;
   }
   if (traced) {
-    uint64_t end = now_ns();
+    record.end = now_ns();
+    record.card = card_.id;
+    record.stream = index_;
     std::lock_guard<std::mutex> lock(tracer().mutex);
-    tracer().records.push_back({std::move(name), card_.id, index_, begin, end, size});
+    tracer().records.push_back(std::move(record));
   }
 }
 

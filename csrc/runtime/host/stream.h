@@ -104,7 +104,8 @@ class HostStream {
 
 void set_assert_messages(uint64_t entry, const char* const* messages, int count);
 
-void trace_start();
+// False: a trace is under way already.
+bool trace_start();
 void trace_stop(void (*sink)(const openxpu_trace_record*, void*), void* data);
 
 // Copies with the help of the card's workers when that pays.

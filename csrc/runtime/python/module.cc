@@ -592,7 +592,9 @@ NB_MODULE(_runtime, m) {
   m.def("trace_stop", [] {
     nb::list list;
     for (const TraceRecord& r : trace_stop())
-      list.append(nb::make_tuple(r.name, r.card, r.stream, r.begin_ns, r.end_ns, r.bytes));
+      list.append(nb::make_tuple(r.name, r.card, r.stream, r.begin_ns, r.end_ns, r.bytes, r.entry,
+                                 nb::make_tuple(r.grid[0], r.grid[1], r.grid[2]),
+                                 nb::tuple(nb::cast(r.args))));
     return list;
   });
   m.def(
