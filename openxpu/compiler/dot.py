@@ -601,9 +601,7 @@ class _Dot:
             step = row_stride if stride is None else e.i64(stride)
             bytes_t, sums_t = ir.VectorType(e.I8, lanes * 4), ir.VectorType(e.I32, lanes)
             ones = ir.Constant(bytes_t, [1] * (lanes * 4))
-            f = e.intrinsic(
-                b, f"llvm.x86.avx512.vpdpbusd.{lanes * 32}", sums_t, [sums_t, bytes_t, bytes_t]
-            )
+            f = e.intrinsic(b, f"llvm.x86.avx512.vpdpbusd.{lanes * 32}", sums_t, [sums_t, bytes_t, bytes_t])
             add = e.intrinsic(b, f"llvm.vector.reduce.add.v{lanes}i32", e.I32, [sums_t])
             with e.count_loop(b, e.i64(0), rows, 1, "row") as i:
                 row = e.load_pointer(b, a, i) if table else e.offset(b, a, e.multiply(b, i, step))
