@@ -40,6 +40,12 @@ VARIABLES = (
         "0",
         "wait for every command as it is enqueued, to find the one that fails",
     ),
+    Variable(
+        "OPENXPU_TARGET",
+        "x86-64-v4, x86-64-v3, x86-64-v2, x86-64, aarch64",
+        "the best that the processor runs",
+        "what kernels are compiled for: AVX-512, AVX2, SSE4.2, SSE2, or NEON on AArch64",
+    ),
     Variable("OPENXPU_CACHE_DIR", "path", "~/.cache/openxpu/kernels", "compiled kernels"),
     Variable(
         "OPENXPU_FALLBACK",
@@ -72,6 +78,11 @@ def cache_dir() -> Path:
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "openxpu" / "kernels"
+
+
+def target() -> str:
+    """The target that kernels are compiled for, or "" for the processor's best. openxpu.compiler.target checks it."""
+    return os.environ.get("OPENXPU_TARGET", "")
 
 
 def fallback() -> str:
