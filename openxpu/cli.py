@@ -31,6 +31,7 @@ def _environment(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from openxpu import environment
+    from openxpu.compiler import target
 
     table = Table("variable", "now", "values", "default", "meaning")
     for variable in environment.VARIABLES:
@@ -39,6 +40,12 @@ def _environment(arguments: argparse.Namespace) -> int:
     Console().print(table)
     for name in environment.unknown():
         print(f"{name} is set, and nothing reads it: is it misspelt?", file=sys.stderr)
+    try:
+        found = target.host()
+    except (ValueError, target.UnsupportedProcessor) as error:
+        print(f"openxpu: {error}", file=sys.stderr)
+        return 1
+    print(f"Kernels are compiled for {found.name} ({', '.join(sorted(found.features))}).")
     return 0
 
 

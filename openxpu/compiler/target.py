@@ -182,6 +182,4 @@ def host() -> Target:
 
 def of_host() -> list[Target]:
     """Every level that this machine runs, lowest first, each with the optional instructions present."""
-    return [
-        _host(target.name) for target in runnable(_processor_flags(), platform.machine())
-    ]
+    return [_host(target.name) for target in runnable(_processor_flags(), platform.machine())]
