@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+import platform
 import re
+import struct
 import subprocess
 import sys
 from fractions import Fraction
 
+import emulated
+import llvmlite.binding as llvm
 import ml_dtypes
 import numpy as np
 import pytest
 from harness import guarded, launch
 from written import kernel
 
+import openxpu
+from openxpu import _runtime
 from openxpu.compiler import target
-from openxpu.compiler.compile import compile_ttir, make_ttir
+from openxpu.compiler.compile import compile_kernel, compile_ttir, make_ttir
 from openxpu.compiler.target import LEVELS, Target, UnsupportedProcessor
 
 # --- which target a machine gets ------------------------------------------------------------------
@@ -122,7 +128,13 @@ def test_the_command_line_names_the_target_and_explains_a_wrong_one(monkeypatch:
 
 # --- the core of the language on every level ------------------------------------------------------
 
-each_target = pytest.mark.parametrize("machine", target.of_host(), ids=lambda t: t.name)
+RUNNABLE = [pytest.param(t, id=t.name) for t in target.of_host()]
+if platform.machine() == "x86_64":
+    lacking = emulated.missing("aarch64")
+    marks = [pytest.mark.slow, pytest.mark.skipif(bool(lacking), reason=lacking)]
+    RUNNABLE.append(pytest.param(target.AARCH64, id="aarch64-emulated", marks=marks))
+quiet = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # NaN through ml_dtypes
+each_target = pytest.mark.parametrize("machine", RUNNABLE)
 BF16, E4M3, E5M2 = (np.dtype(getattr(ml_dtypes, n)) for n in ("bfloat16", "float8_e4m3fn", "float8_e5m2"))
 
 
@@ -240,6 +252,7 @@ def same_bits(got: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_array_equal(got.view(kind)[~nan], expected.view(kind)[~nan])
 
 
+@quiet
 @each_target
 @pytest.mark.parametrize("small", [np.dtype("f2"), BF16, E4M3, E5M2], ids=lambda d: d.name)
 def test_every_small_float_widens_exactly(machine: Target, small: np.dtype) -> None:
@@ -262,6 +275,7 @@ def around(small: np.dtype) -> np.ndarray:
     return np.concatenate([points, *beside, special, -special])
 
 
+@quiet
 @each_target
 @pytest.mark.parametrize("small", [np.dtype("f2"), BF16], ids=lambda d: d.name)
 def test_f32_narrows_to_nearest_even(machine: Target, small: np.dtype) -> None:
@@ -358,6 +372,14 @@ def kernel(x, at, out, n, BLOCK: tl.constexpr):
 """)
 
 
+ROOT = kernel("""
+@triton.jit
+def kernel(x, out, BLOCK: tl.constexpr):
+    offs = tl.arange(0, BLOCK)
+    tl.store(out + offs, libdevice.cbrt(tl.load(x + offs)))
+""")
+
+
 @each_target
 @pytest.mark.parametrize("dtype", ["i4", "i8", "f4", "f8"])
 def test_scan(machine: Target, dtype: str) -> None:
@@ -405,3 +427,81 @@ def test_a_level_uses_no_register_or_instruction_of_a_higher_one(machine: Target
     assert bool(re.search(r"\tvfn?m(add|sub)", code)) == machine.fused
     assert ("vcvtph2ps" in code) == machine.converts_f16
     assert "hfsf2" not in code, "a call for every lane"
+
+
+# --- objects for AArch64 --------------------------------------------------------------------------
+
+OBJECTS = {
+    "layer_norm": (
+        "kernels_basic:layer_norm",
+        ["*f16"] * 4 + ["*f32"] * 2 + ["i32", "f32", "constexpr"],
+        {"BLOCK": 256},
+    ),
+    "sin": ("kernels_basic:unary", ["*f32", "*f32", "i32", *["constexpr"] * 2], {"BLOCK": 64, "NAME": "sin"}),
+    "cbrt": (ROOT, ["*f64", "*f64", "constexpr"], {"BLOCK": 16}),
+    "dot": (
+        DOT,
+        [*["*bf16"] * 2, "*f32", *["i32"] * 3, *["constexpr"] * 4],
+        {"M": 16, "N": 32, "K": 32, "ACC": "dtype:f32"},
+    ),
+}
+EM_AARCH64 = 183
+# What the small, position-independent code model may use (ELF for the Arm 64-bit Architecture, section 5.7).
+KNOWN_RELOCATIONS = {
+    257: "ABS64",
+    260: "PREL64",
+    261: "PREL32",
+    275: "ADR_PREL_PG_HI21",
+    277: "ADD_ABS_LO12_NC",
+    278: "LDST8_ABS_LO12_NC",
+    282: "JUMP26",
+    283: "CALL26",
+    284: "LDST16_ABS_LO12_NC",
+    285: "LDST32_ABS_LO12_NC",
+    286: "LDST64_ABS_LO12_NC",
+    299: "LDST128_ABS_LO12_NC",
+    311: "ADR_GOT_PAGE",
+    312: "LD64_GOT_LO12_NC",
+}
+
+
+def relocations(elf: bytes) -> set[int]:
+    """The relocation types of the sections with code and data of a little-endian ELF64 object."""
+    table, size, count = struct.unpack_from("<Q", elf, 40)[0], *struct.unpack_from("<HH", elf, 58)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", elf, table + i * size) for i in range(count)]
+    found = set()
+    for section in sections:
+        kind, offset, length, patched = section[1], section[4], section[5], section[7]
+        if kind == 4 and sections[patched][2] & 2:  # SHT_RELA of an SHF_ALLOC section
+            for at in range(offset, offset + length, 24):
+                found.add(struct.unpack_from("<Q", elf, at + 8)[0] & 0xFFFFFFFF)
+    return found
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_an_object_for_aarch64_is_whole(name: str) -> None:
+    made = compile_kernel(*OBJECTS[name], target.AARCH64)
+    kind, machine = struct.unpack_from("<HH", made.elf, 16)
+    assert made.elf[:6] == b"\x7fELF\x02\x01"
+    assert (kind, machine) == (1, EM_AARCH64)  # relocatable
+    assert relocations(made.elf) <= set(KNOWN_RELOCATIONS)
+    code = b"".join(s.data() for s in llvm.ObjectFileRef.from_data(made.elf).sections() if s.is_text())
+    assert len(code) % 4 == 0
+    words = struct.unpack(f"<{len(code) // 4}I", code)
+    assert 0xD65F03C0 in words, "no ret"
+    assert 0 not in words, "udf"
+
+
+def test_aarch64_code_is_neon() -> None:
+    ref, types, constants = OBJECTS["layer_norm"]
+    code = compile_ttir(make_ttir(ref, types, constants), target.AARCH64, ("asm",)).stages["asm"]
+    assert re.search(r"\tfmla\tv\d+\.4s", code)
+    assert re.search(r"\tfcvtl2?\tv\d+\.4s", code)
+    assert not re.search(r"\tbl\t(?!printf)", code), "a call in a kernel that needs none"
+
+
+@pytest.mark.skipif(platform.machine() == "aarch64", reason="it runs here")
+def test_the_card_refuses_an_object_for_aarch64() -> None:
+    made = compile_kernel(*OBJECTS["sin"], target.AARCH64)
+    with pytest.raises(openxpu.Error, match=r"for ELF machine 183, and this card runs x86-64 \(62\)"):
+        _runtime.load_image(made.elf)
