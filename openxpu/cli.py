@@ -49,6 +49,17 @@ def _environment(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _cache(arguments: argparse.Namespace) -> int:
+    from openxpu.compiler import cache_command
+
+    action = cache_command.clear if arguments.action == "clear" else cache_command.show
+    try:
+        return action(arguments.json)
+    except (OSError, ValueError) as error:
+        print(f"openxpu: {error}", file=sys.stderr)
+        return 1
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="openxpu", description="OpenXPU: an open accelerator stack for PaddlePaddle"
@@ -79,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--skip-gpt", action="store_true", help="leave the character GPT out")
     demo.add_argument("--no-cpu", action="store_true", help="leave Paddle's CPU device out")
     demo.set_defaults(run=_demo)
+
+    cache = commands.add_parser("cache", help="compiled kernels on disk: folder, number, size, limit")
+    cache.add_argument(
+        "action", nargs="?", choices=("show", "clear"), default="show", help="clear removes all of them"
+    )
+    cache.add_argument("--json", action="store_true", help="print JSON")
+    cache.set_defaults(run=_cache)
 
     environment = commands.add_parser("environment", help="the OPENXPU_* variables and their values now")
     environment.set_defaults(run=_environment)

@@ -5,6 +5,7 @@ goes through this module. `openxpu environment` prints the table."""
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,12 @@ VARIABLES = (
     ),
     Variable("OPENXPU_CACHE_DIR", "path", "~/.cache/openxpu/kernels", "compiled kernels"),
     Variable(
+        "OPENXPU_CACHE_LIMIT",
+        "2G, 512M, bytes; 0: none",
+        "2G",
+        "what compiled kernels may take on disk; those used longest ago go first",
+    ),
+    Variable(
         "OPENXPU_FALLBACK",
         "allow, warn, error",
         "allow",
@@ -78,6 +85,19 @@ def cache_dir() -> Path:
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "openxpu" / "kernels"
+
+
+def cache_limit() -> int:
+    """Bytes that the folder of compiled kernels may hold, 0 for no limit (OPENXPU_CACHE_LIMIT, default 2 GiB).
+
+    Raises ValueError for anything that is no size."""
+    value = os.environ.get("OPENXPU_CACHE_LIMIT", "").strip() or "2G"
+    parts = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([KMGT]?)(?:I?B)?", value.upper())
+    if parts is None:
+        raise ValueError(
+            f'OPENXPU_CACHE_LIMIT is "{value}"; give a size such as 2G, 512M or a number of bytes, or 0 for no limit'
+        )
+    return int(float(parts.group(1)) * 1024 ** " KMGT".index(parts.group(2) or " "))
 
 
 def target() -> str:

@@ -7,8 +7,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from openxpu.compiler import cache, image
+from openxpu.compiler import cache, eviction, image
 from openxpu.compiler.target import Target, host
+from openxpu.environment import cache_dir
 
 __all__ = ["Kernel", "Target", "get_kernel", "host"]
 
@@ -38,6 +39,7 @@ def get_image(
     try:
         found = image.read(path)
         if found.metadata.get("target") == target.key:
+            eviction.touch(path)
             return found, str(path)
     except (OSError, image.BadImage, ValueError):
         pass
@@ -55,7 +57,7 @@ def get_image(
     }
     made = image.Image(metadata, compiled.elf)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        image.write(path, made)
+        eviction.store(cache_dir(), path, made)
     return made, str(path)
 
 
