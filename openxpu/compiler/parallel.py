@@ -1,6 +1,6 @@
 """Compiles a list of kernels in several processes; the images come back through the kernel cache.
 
-Processes and not threads: more than half of a compilation is Python, the rest is LLVM behind llvmlite's one lock, and
+Processes and not threads: half of a compilation is Python and Triton, the rest is LLVM behind llvmlite's one lock, and
 two threads were measured to be no faster than one. Helpers are new interpreters, never forks, because the caller may
 have streams and threads; they import no more than the compiler. The caller compiles too, from the first moment, so
 that a helper that is slow to start, or that dies, costs nothing but its share.
