@@ -44,6 +44,7 @@ def _environment(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from openxpu import environment
+    from openxpu.compiler import target
 
     table = Table("variable", "now", "values", "default", "meaning")
     for variable in environment.VARIABLES:
@@ -52,7 +53,24 @@ def _environment(arguments: argparse.Namespace) -> int:
     Console().print(table)
     for name in environment.unknown():
         print(f"{name} is set, and nothing reads it: is it misspelt?", file=sys.stderr)
+    try:
+        found = target.host()
+    except (ValueError, target.UnsupportedProcessor) as error:
+        print(f"openxpu: {error}", file=sys.stderr)
+        return 1
+    print(f"Kernels are compiled for {found.name} ({', '.join(sorted(found.features))}).")
     return 0
+
+
+def _cache(arguments: argparse.Namespace) -> int:
+    from openxpu.compiler import cache_command
+
+    action = cache_command.clear if arguments.action == "clear" else cache_command.show
+    try:
+        return action(arguments.json)
+    except (OSError, ValueError) as error:
+        print(f"openxpu: {error}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,6 +133,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     kernel.add_argument("--json", action="store_true", help="print JSON")
     kernel.set_defaults(run=_compile)
+
+    cache = commands.add_parser("cache", help="compiled kernels on disk: folder, number, size, limit")
+    cache.add_argument(
+        "action", nargs="?", choices=("show", "clear"), default="show", help="clear removes all of them"
+    )
+    cache.add_argument("--json", action="store_true", help="print JSON")
+    cache.set_defaults(run=_cache)
 
     environment = commands.add_parser("environment", help="the OPENXPU_* variables and their values now")
     environment.set_defaults(run=_environment)

@@ -5,6 +5,7 @@ goes through this module. `openxpu environment` prints the table."""
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,19 @@ VARIABLES = (
         "0",
         "wait for every command as it is enqueued, to find the one that fails",
     ),
+    Variable(
+        "OPENXPU_TARGET",
+        "x86-64-v4, x86-64-v3, x86-64-v2, x86-64, aarch64",
+        "the best that the processor runs",
+        "what kernels are compiled for: AVX-512, AVX2, SSE4.2, SSE2, or NEON on AArch64",
+    ),
     Variable("OPENXPU_CACHE_DIR", "path", "~/.cache/openxpu/kernels", "compiled kernels"),
+    Variable(
+        "OPENXPU_CACHE_LIMIT",
+        "2G, 512M, bytes; 0: none",
+        "2G",
+        "what compiled kernels may take on disk; those used longest ago go first",
+    ),
     Variable(
         "OPENXPU_FALLBACK",
         "allow, warn, error",
@@ -72,6 +85,24 @@ def cache_dir() -> Path:
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "openxpu" / "kernels"
+
+
+def cache_limit() -> int:
+    """Bytes that the folder of compiled kernels may hold, 0 for no limit (OPENXPU_CACHE_LIMIT, default 2 GiB).
+
+    Raises ValueError for anything that is no size."""
+    value = os.environ.get("OPENXPU_CACHE_LIMIT", "").strip() or "2G"
+    parts = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([KMGT]?)(?:I?B)?", value.upper())
+    if parts is None:
+        raise ValueError(
+            f'OPENXPU_CACHE_LIMIT is "{value}"; give a size such as 2G, 512M or a number of bytes, or 0 for no limit'
+        )
+    return int(float(parts.group(1)) * 1024 ** " KMGT".index(parts.group(2) or " "))
+
+
+def target() -> str:
+    """The target that kernels are compiled for, or "" for the processor's best. openxpu.compiler.target checks it."""
+    return os.environ.get("OPENXPU_TARGET", "")
 
 
 def fallback() -> str:

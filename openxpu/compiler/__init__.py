@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from openxpu.compiler import cache, image
+from openxpu.compiler import cache, eviction, image
 from openxpu.compiler.profiling import Profile, profile, remember
 from openxpu.compiler.target import Target, host
+from openxpu.environment import cache_dir
 
-__all__ = ["Kernel", "Profile", "Target", "get_kernel", "host", "profile"]
+__all__ = ["Kernel", "Profile", "Target", "get_kernel", "host", "precompile", "profile"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def get_image(
     try:
         found = image.read(path)
         if found.metadata.get("target") == target.key:
+            eviction.touch(path)
             return found, str(path)
     except (OSError, image.BadImage, ValueError):
         pass
@@ -57,7 +60,7 @@ def get_image(
     }
     made = image.Image(metadata, compiled.elf)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        image.write(path, made)
+        eviction.store(cache_dir(), path, made)
     return made, str(path)
 
 
@@ -94,6 +97,26 @@ def get_kernel(
         if found is None:
             found = _kernels[memo] = _load(ref, list(arg_types), constexprs, target)
     return found
+
+
+def precompile(
+    requests: Sequence[tuple[str, Sequence[str], dict[str, Any]]],
+    target: Target | None = None,
+    jobs: int | None = None,
+) -> None:
+    """Put the images of many kernels into the kernel cache, compiling what is missing in several processes.
+
+    requests: (ref, arg_types, constexprs) as for get_kernel. jobs: processes at most, this one included; None for one
+    per processor. Few missing kernels, or one processor, are compiled here. Nothing is loaded. As in every start of a
+    new interpreter, this one's environment and sys.path are what the others see.
+    Raises CompileError for a kernel that cannot be compiled; the others may be in the cache by then.
+    """
+    from openxpu.compiler import parallel
+
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"precompile was given jobs={jobs}; give 1 or more, or None for one per processor.")
+    listed = [(ref, list(arg_types), dict(constexprs)) for ref, arg_types, constexprs in requests]
+    parallel.fill_cache(listed, target or host(), jobs or parallel.processors())
 
 
 def _load(ref: str, arg_types: list[str], constexprs: dict[str, Any], target: Target) -> Kernel:

@@ -362,6 +362,7 @@ class _Dot:
             k_stride=None if k_table is not None else in_bytes(k_stride),
             masked=not whole,
             bias=bias,
+            converts_f16=bool({"f16c", "neon"} & self.target.features),
         )
 
     def _run_pack(

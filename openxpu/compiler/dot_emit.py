@@ -182,8 +182,9 @@ def masked_store(
     b.call(f, [value, pointer, mask])
 
 
-def fma(b: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
-    f = intrinsic(b, f"llvm.fma.{type_name(x.type)}", x.type, [x.type] * 3)
+def multiply_add(b: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+    """x * y + z: one instruction where the target has it, else two."""
+    f = intrinsic(b, f"llvm.fmuladd.{type_name(x.type)}", x.type, [x.type] * 3)
     return b.call(f, [x, y, z])
 
 

@@ -39,7 +39,7 @@ class Word:
             return b.call(f, [acc, b.bitcast(y, t), b.bitcast(x, t)])
         if self.name == "i32":
             return b.add(acc, b.mul(x, y))
-        return e.fma(b, x, y, acc)
+        return e.multiply_add(b, x, y, acc)
 
     def add(self, b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
         """The sum of two vectors of accumulators."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from llvmlite import ir
 
 from openxpu.compiler import dot_emit as e
+from openxpu.compiler import float16
 from openxpu.compiler.dot_kernel import Word
 
 
@@ -37,6 +38,7 @@ class Pack:
     masked: bool  # the extents are run-time values or no multiple of the vectors
     bias: bool  # i8: add 128, for the unsigned factor of vpdpbusd
 
+    converts_f16: bool = True  # whether the target has an instruction for it
     whole: bool = False  # zeros also fill up the last block of lanes words of k, and of lanes rows (xk)
 
     # The arguments of the function while its body is being emitted.
@@ -183,6 +185,8 @@ class Pack:
             high = b.shl(b.zext(value, wide), ir.Constant(wide, [16] * self.lanes))
             return b.bitcast(high, ir.VectorType(e.F32, self.lanes))
         if self.dtype == "f16":
+            if not self.converts_f16:
+                return float16.widen(b, value)
             return b.fpext(value, ir.VectorType(e.F32, self.lanes))
         if self.dtype == "i8":
             return b.sext(value, ir.VectorType(e.I32, self.lanes))
@@ -278,7 +282,7 @@ class Pack:
         if self.dtype == "bf16":
             return b.bitcast(b.shl(b.zext(scalar, e.I32), ir.Constant(e.I32, 16)), e.F32)
         if self.dtype == "f16":
-            return b.fpext(scalar, e.F32)
+            return b.fpext(scalar, e.F32) if self.converts_f16 else float16.widen(b, scalar)
         if self.dtype == "i8":
             return b.sext(scalar, e.I32)
         return scalar

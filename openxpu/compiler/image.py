@@ -45,18 +45,22 @@ def unpack(data: bytes) -> Image:
     return Image(json.loads(data[start : start + length]), data[start + length :])
 
 
-def write(path: Path, image: Image) -> None:
-    """Write aside, then rename: a reader sees a whole image or none."""
+def write(path: Path, image: Image) -> int:
+    """Write aside, then rename: a reader sees a whole image or none. Returns the bytes written.
+
+    Not forced to the disk: what a power failure damages fails its checksum and is compiled again."""
+    data = pack(image)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as f:
-            f.write(pack(image))
+            f.write(data)
         os.replace(name, path)
     except BaseException:
         if os.path.exists(name):
             os.unlink(name)
         raise
+    return len(data)
 
 
 def read(path: Path) -> Image:

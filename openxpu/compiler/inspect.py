@@ -43,7 +43,7 @@ def find_target(name: str | None) -> Target:
     """A target by name; this machine's when there is none."""
     if name is None:
         return host()
-    known = {t.name: t for t in vars(targets).values() if isinstance(t, Target)}
+    known = targets.LEVELS
     if name not in known:
         raise InspectError(
             f"The target {name!r} is not known; give one of {', '.join(sorted(known))}, or leave it out to compile "

@@ -13,6 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from openxpu.compiler import float16
 from openxpu.compiler.float8 import FORMATS, Float8, float_to_bits
 from openxpu.compiler.math import FUNCTIONS, FloatMath
 from openxpu.compiler.target import Target
@@ -192,6 +193,8 @@ class Lanes:
         if dtype in FORMATS:
             return Float8(b, value, dtype, self.intrinsic).decode(value)
         if dtype == "f16":
+            if not self.target.converts_f16:
+                return float16.widen(b, value)
             return b.fpext(value, register_type("f32", lanes))
         wide = b.zext(value, register_type("i32", lanes))
         wide = b.shl(wide, self.constant("i32", 16, lanes))
@@ -203,6 +206,8 @@ class Lanes:
         if dtype in FORMATS:
             return Float8(b, value, dtype, self.intrinsic).encode(value)
         if dtype == "f16":
+            if not self.target.converts_f16:
+                return float16.narrow(b, value)
             return b.fptrunc(value, register_type("f16", lanes))
         bits = b.bitcast(value, register_type("i32", lanes))
 
@@ -531,6 +536,8 @@ class Lanes:
         lanes = lanes_of(args[0])
         if name in {"absf", "fabs"}:
             return self.intrinsic(b, "llvm.fabs", type, args)
+        if name == "fma" and dtype == "f32" and not self.target.fused:
+            return self._fused_f32(b, *args)
         if name in ("sqrt", "fma", "copysign"):
             return self.intrinsic(b, "llvm." + name, type, args)
         if name in _ROUNDING:
@@ -543,12 +550,31 @@ class Lanes:
                 self.intrinsic(b, "llvm.sqrt", type, args),
             )
         if dtype == "f32" and name in FUNCTIONS:
-            math_ = FloatMath(b, args[0], self.intrinsic, self.target.avx512)
+            math_ = FloatMath(b, args[0], self.intrinsic, self.target)
             return getattr(math_, name)(args[0])
         name = {"powf": "pow"}.get(name, name)
         if name in LIBM_UNARY or name in LIBM_BINARY:
             return self.per_lane(b, name + ("f" if dtype == "f32" else ""), args)
         raise CompileError(f"The kernel uses the function {name}, which this compiler does not have.")
+
+    def _fused_f32(self, b: ir.IRBuilder, x: Any, y: Any, z: Any) -> Any:
+        """x * y + z of f32, rounded once, in f64: the product is exact, the sum rounds to odd (Boldo and Melquiond
+        2008)."""
+        lanes = lanes_of(x)
+        double, integer = register_type("f64", lanes), register_type("i64", lanes)
+        x, y, z = (b.fpext(value, double) for value in (x, y, z))
+        product = b.fmul(x, y)
+        total = b.fadd(product, z)
+        back = b.fsub(total, product)  # the sum's error (Knuth, TAOCP 2, 4.2.2)
+        lost = b.fadd(b.fsub(product, b.fsub(total, back)), b.fsub(z, back))
+        zero, one = self.constant("f64", 0.0, lanes), self.constant("i64", 1, lanes)
+        bits = b.bitcast(total, integer)
+        even = b.icmp_signed("==", b.and_(bits, one), self.constant("i64", 0, lanes))
+        inexact = b.fcmp_ordered("!=", lost, zero)  # false for infinities and NaN, whose error is NaN
+        outward = b.icmp_signed(">=", b.xor(b.bitcast(lost, integer), bits), self.constant("i64", 0, lanes))
+        step = b.select(outward, one, self.constant("i64", -1, lanes))
+        odd = b.select(b.and_(even, inexact), b.add(bits, step), bits)
+        return b.fptrunc(b.bitcast(odd, double), register_type("f32", lanes))
 
     def _extern(self, b: ir.IRBuilder, symbol: str, dtype: str, result: Type, args: list[Any]) -> Any:
         name = symbol

@@ -12,6 +12,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from openxpu.compiler.target import Target
+
 F32, I32, F64 = ir.FloatType(), ir.IntType(32), ir.DoubleType()
 
 
@@ -23,14 +25,15 @@ class FloatMath:
         builder: ir.IRBuilder,
         like: Any,
         intrinsic: Callable[..., Any],
-        avx512: bool,
+        target: Target,
     ) -> None:
         self.b = builder
         self.type = like.type
         self.lanes = like.type.count if isinstance(like.type, ir.VectorType) else 0
         self.int_type = ir.VectorType(I32, self.lanes) if self.lanes else I32
         self.intrinsic = intrinsic
-        self.avx512 = avx512
+        self.avx512 = target.avx512
+        self.fused = target.fused
 
     # small words --------------------------------------------------------------------------
 
@@ -46,7 +49,9 @@ class FloatMath:
         return ir.Constant(self.int_type, [one] * self.lanes) if self.lanes else one
 
     def fma(self, x: Any, y: Any, z: Any) -> Any:
-        return self.intrinsic(self.b, "llvm.fma", self.type, [x, y, z])
+        """x * y + z. No function here needs it rounded once, but for `_quadrant`, which sees to it."""
+        name = "llvm.fma" if self.fused else "llvm.fmuladd"
+        return self.intrinsic(self.b, name, self.type, [x, y, z])
 
     def poly(self, x: Any, coefficients: list[float]) -> Any:
         """Horner, lowest degree first."""
@@ -274,10 +279,22 @@ class FloatMath:
         y = self.b.fpext(x, wide)
         n = call("llvm.rint", self.b.fmul(y, d(0.6366197723675814)))
         negative = self.b.fneg(n)
-        r = call("llvm.fma", negative, d(1.5707963267948966), y)
-        r = call("llvm.fma", negative, d(6.123233995736766e-17), r)
+        if self.fused:
+            r = call("llvm.fma", negative, d(1.5707963267948966), y)
+        else:
+            # The product in two parts (Dekker 1971): y is close to it, so that what is subtracted first is exact.
+            scaled = self.b.fmul(n, d(134217729.0))
+            high = self.b.fsub(scaled, self.b.fsub(scaled, n))
+            low = self.b.fsub(n, high)
+            product = self.b.fmul(n, d(1.5707963267948966))
+            pi_high, pi_low = d(1.5707963407039642), d(-1.3909067675399456e-08)
+            error = self.b.fsub(self.b.fmul(high, pi_high), product)
+            for x_part, pi_part in ((high, pi_low), (low, pi_high), (low, pi_low)):
+                error = self.b.fadd(error, self.b.fmul(x_part, pi_part))
+            r = self.b.fsub(self.b.fsub(y, product), error)
+        r = call("llvm.fmuladd", negative, d(6.123233995736766e-17), r)
         quarter = call("llvm.floor", self.b.fmul(n, d(0.25)))
-        q = call("llvm.fma", quarter, d(-4.0), n)
+        q = call("llvm.fmuladd", quarter, d(-4.0), n)  # exact
         good = self.b.fcmp_ordered("<=", q, d(3.0))
         q = self.b.select(good, q, d(0.0))
         return self.b.fptrunc(r, self.type), self.b.fptosi(q, self.int_type)

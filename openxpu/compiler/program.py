@@ -407,7 +407,10 @@ class Program:
             over = b.or_(equal, b.icmp_signed(">=", b.shl(turn, c64(4)), limit))
         b.cbranch(over, done, wait)
         b.position_at_end(wait)
-        self.lanes.intrinsic(b, "!llvm.x86.sse2.pause", ir.VoidType(), [])
+        if self.target.architecture == "aarch64":
+            self.lanes.intrinsic(b, "!llvm.aarch64.hint", ir.VoidType(), [ir.Constant(I32, 1)])  # yield
+        else:
+            self.lanes.intrinsic(b, "!llvm.x86.sse2.pause", ir.VoidType(), [])
         turn.add_incoming(b.add(turn, c64(1)), b.block)
         b.branch(again)
         b.position_at_end(done)

@@ -1,11 +1,18 @@
-"""What a compilation target is: data about instruction sets, vectors and registers, nothing else."""
+"""What a compilation target is: data about instruction sets, vectors and registers, nothing else.
+
+A *level* is a target by name ("x86-64-v3") and what a processor must have for it. The host card compiles for the
+highest level of its processor, or for the one that OPENXPU_TARGET names, with the optional instructions that the
+processor has besides. AMX is described here and used by tl.dot where Linux grants it.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from openxpu import environment
 
 
 @dataclass(frozen=True)
@@ -25,8 +32,23 @@ class Target:
     l2_bytes: int = 1024 * 1024
 
     @property
+    def architecture(self) -> str:
+        """ "x86_64" or "aarch64", as platform.machine() says it."""
+        return self.triple.partition("-")[0]
+
+    @property
     def avx512(self) -> bool:
-        return self.vector_bytes == 64
+        return "avx512f" in self.features
+
+    @property
+    def fused(self) -> bool:
+        """Whether a multiply-add that rounds once is an instruction."""
+        return self.architecture == "aarch64" or "fma" in self.features
+
+    @property
+    def converts_f16(self) -> bool:
+        """Whether f16 to and from f32 are instructions."""
+        return self.architecture == "aarch64" or "f16c" in self.features
 
     @property
     def llvm_features(self) -> str:
@@ -39,67 +61,100 @@ class Target:
 
 
 class UnsupportedProcessor(RuntimeError):
-    """The machine lacks the instructions that every target here needs."""
+    """The machine lacks the instructions that the target needs."""
 
 
-_BASE = frozenset({"avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt"})
+_X86, _ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
+_V2 = frozenset({"cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3"})
+_V3 = frozenset({"avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt"})
 _AVX512 = frozenset({"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"})
-# name in /proc/cpuinfo -> LLVM feature; used by the dot micro-kernels
+
+X86_64 = Target("x86-64", _X86, "x86-64", frozenset({"sse2"}), 16, 16, ())
+X86_64_V2 = Target("x86-64-v2", _X86, "x86-64-v2", _V2, 16, 16, ())
+X86_64_V3 = Target("x86-64-v3", _X86, "x86-64-v3", _V3, 32, 16, ("fma",))
+X86_64_V4 = Target("x86-64-v4", _X86, "x86-64-v4", _V3 | _AVX512, 64, 32, ("fma",))
+AARCH64 = Target("aarch64", _ARM, "generic", frozenset({"fp-armv8", "neon"}), 16, 32, ("fma",))
+
+# What /proc/cpuinfo must show for a level, lowest level first. A hypervisor may hide any of it.
+_V2_FLAGS = frozenset({"cx16", "lahf_lm", "pni", "popcnt", "sse4_1", "sse4_2", "ssse3"})
+_V3_FLAGS = _V2_FLAGS | {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
+_NEEDS = {
+    X86_64: frozenset[str](),
+    X86_64_V2: _V2_FLAGS,
+    X86_64_V3: _V3_FLAGS,
+    X86_64_V4: _V3_FLAGS | _AVX512,
+    AARCH64: frozenset({"asimd", "fp"}),
+}
+LEVELS = {target.name: target for target in _NEEDS}
+
+# name in /proc/cpuinfo -> LLVM feature and the lowest level that uses it; for the dot micro-kernels
 _OPTIONAL = {
-    "avx512_vnni": "avx512vnni",
-    "avx512_bf16": "avx512bf16",
-    "avx512_fp16": "avx512fp16",
-    "avx_vnni": "avxvnni",
-    "amx_tile": "amx-tile",
-    "amx_bf16": "amx-bf16",
-    "amx_int8": "amx-int8",
+    "avx512_vnni": ("avx512vnni", X86_64_V4),
+    "avx512_bf16": ("avx512bf16", X86_64_V4),
+    "avx512_fp16": ("avx512fp16", X86_64_V4),
+    "avx_vnni": ("avxvnni", X86_64_V3),
+    "amx_tile": ("amx-tile", X86_64_V4),
+    "amx_bf16": ("amx-bf16", X86_64_V4),
+    "amx_int8": ("amx-int8", X86_64_V4),
 }
 
-X86_64_V3 = Target("x86-64-v3", "x86_64-unknown-linux-gnu", "x86-64-v3", _BASE, 32, 16, ("fma",))
-X86_64_V4 = Target(
-    "x86-64-v4",
-    "x86_64-unknown-linux-gnu",
-    "x86-64-v4",
-    _BASE | _AVX512,
-    64,
-    32,
-    ("fma",),
-)
+
+def level(name: str) -> Target:
+    """The plain target of this name, without optional instructions. Raises ValueError for an unknown name."""
+    if name not in LEVELS:
+        raise ValueError(f'There is no target "{name}"; give one of {", ".join(LEVELS)}.')
+    return LEVELS[name]
 
 
 def _processor_flags() -> set[str]:
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         for line in f:
-            if line.startswith("flags"):
+            if line.startswith(("flags", "Features")):
                 return set(line.split(":", 1)[1].split())
     return set()
 
 
-def from_flags(flags: set[str]) -> Target:
-    """The target of a machine whose /proc/cpuinfo flags are these."""
-    missing = sorted({"avx2", "fma", "f16c", "bmi2"} - flags)
-    if missing:
+def runnable(flags: set[str], machine: str = "x86_64") -> list[Target]:
+    """The levels that a machine with these /proc/cpuinfo flags runs, lowest first."""
+    return [t for t, needs in _NEEDS.items() if t.architecture == machine and needs <= flags]
+
+
+def from_flags(flags: set[str], machine: str = "x86_64", name: str = "") -> Target:
+    """The target of a machine with these /proc/cpuinfo flags: its highest level, or the one named.
+
+    Raises ValueError for a name that is not known, UnsupportedProcessor for one that the machine does not run."""
+    able = runnable(flags, machine)
+    names = ", ".join(target.name for target in able)
+    if name:
+        base = level(name)
+        if base not in able:
+            if base.architecture != machine:
+                reason = f"this machine is {machine}"
+            else:
+                reason = f"this processor lacks {', '.join(sorted(_NEEDS[base] - flags))}"
+            raise UnsupportedProcessor(
+                f'The target "{name}" was asked for (OPENXPU_TARGET), but {reason}; '
+                + (f"give one of {names}, or none for the best of them." if able else "it runs no target.")
+            )
+    elif able:
+        base = able[-1]
+    else:
+        wanted = ", ".join(sorted({target.architecture for target in _NEEDS}))
         raise UnsupportedProcessor(
-            f"OpenXPU's host card needs a processor with AVX2, FMA and F16C; this one lacks {', '.join(missing)}."
+            f"OpenXPU's host card compiles for {wanted}; this machine is {machine}"
+            + (" without NEON." if machine == AARCH64.architecture else ".")
         )
-    wide = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512cd"} <= flags
-    base = X86_64_V4 if wide else X86_64_V3
-    features, dots = set(base.features), ["fma"]
-    for flag, feature in _OPTIONAL.items():
-        if flag not in flags or (flag.startswith(("avx512", "amx")) and not wide):
+    features, dots = set(base.features), list(base.dot_instructions)
+    levels = list(_NEEDS)
+    for flag, (feature, lowest) in _OPTIONAL.items():
+        if flag not in flags or base.architecture != machine or lowest.architecture != machine:
+            continue
+        if levels.index(base) < levels.index(lowest):
             continue
         features.add(feature)
         if flag not in ("amx_tile", "avx512_fp16"):
             dots.append(flag)
-    return Target(
-        base.name,
-        base.triple,
-        base.cpu,
-        frozenset(features),
-        base.vector_bytes,
-        base.registers,
-        tuple(dots),
-    )
+    return replace(base, features=frozenset(features), dot_instructions=tuple(dots))
 
 
 def _tiles_allowed() -> bool:
@@ -110,13 +165,21 @@ def _tiles_allowed() -> bool:
 
 
 @functools.cache
-def host() -> Target:
-    """The target of this machine."""
-    if platform.machine() != "x86_64":
-        raise UnsupportedProcessor(
-            f"OpenXPU's host card needs an x86-64 processor, this machine is {platform.machine()}."
-        )
+def _host(name: str) -> Target:
+    machine = platform.machine()
     flags = _processor_flags()
-    if not _tiles_allowed():
+    if machine != "x86_64" or not _tiles_allowed():
         flags = {flag for flag in flags if not flag.startswith("amx")}
-    return from_flags(flags)
+    return from_flags(flags, machine, name)
+
+
+def host() -> Target:
+    """The target of this machine, or the level of it that OPENXPU_TARGET names.
+
+    Raises ValueError when the variable names no target, UnsupportedProcessor for one that this processor lacks."""
+    return _host(environment.target())
+
+
+def of_host() -> list[Target]:
+    """Every level that this machine runs, lowest first, each with the optional instructions present."""
+    return [_host(target.name) for target in runnable(_processor_flags(), platform.machine())]

@@ -14,11 +14,10 @@ from typing import Any
 from triton.backends.compiler import BaseBackend, GPUTarget, Language
 
 from openxpu.compiler import cache, image
-from openxpu.compiler.target import X86_64_V3, X86_64_V4, Target, host
+from openxpu.compiler.target import LEVELS, Target, host
 
 NAME = "openxpu"
 IMAGE = "oxk"  # the stage and file name extension of a kernel image
-_TARGETS = {target.name: target for target in (X86_64_V3, X86_64_V4)}
 
 
 def triton_target(target: Target) -> GPUTarget:
@@ -27,14 +26,14 @@ def triton_target(target: Target) -> GPUTarget:
 
 
 def own_target(target: GPUTarget) -> Target:
-    """The compiler's target for one of Triton's: this machine's, or "x86-64-v3" and "x86-64-v4" by name."""
+    """The compiler's target for one of Triton's: this machine's, or a level by its name."""
     if target.arch == host().key:
         return host()
-    for known in _TARGETS.values():
+    for known in LEVELS.values():
         if target.arch in (known.name, known.key):
             return known
     raise ValueError(
-        f"OpenXPU cannot compile for the architecture {target.arch!r}; give one of {', '.join(_TARGETS)}, or leave the "
+        f"OpenXPU cannot compile for the architecture {target.arch!r}; give one of {', '.join(LEVELS)}, or leave the "
         "target out to compile for this machine."
     )
 

@@ -12,6 +12,7 @@ from triton._utils import type_canonicalisation_dict
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 
+from openxpu import environment
 from openxpu.compiler.target import UnsupportedProcessor, host
 from openxpu.runtime import current_device, set_device
 from openxpu.triton import arguments, benchmark, fast, launch
@@ -87,10 +88,13 @@ class OpenXPUDriver(DriverBase):  # type: ignore[misc]
 
     @classmethod
     def is_active(cls) -> bool:
-        """True on every machine whose processor the host card supports."""
+        """True on every machine whose processor the host card supports. A target that was named and cannot be had
+        is an error, not the absence of a driver."""
         try:
             host()
         except UnsupportedProcessor:
+            if environment.target():
+                raise
             return False
         return True
 

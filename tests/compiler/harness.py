@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import platform
 from typing import Any
 
+import emulated
 import llvmlite.binding as llvm
 import numpy as np
 
@@ -37,6 +39,9 @@ def compiled(
     key = (ref, tuple(arg_types), repr(sorted(constexprs.items())), target)
     if key not in _cache:
         result = compile_kernel(ref, arg_types, constexprs, target or host())
+        if target is not None and target.architecture != platform.machine():
+            _cache[key] = (result, None)
+            return _cache[key]
         kind = ctypes.CFUNCTYPE(
             ctypes.c_int32,
             ctypes.c_void_p,
@@ -91,6 +96,11 @@ def launch(
     types = [s[0] for s in slots] + ["constexpr"] * len(constexprs)
     result, entry = compiled(ref, types, constexprs, target)
     grid = (*grid, *(1,) * (3 - len(grid)))
+    if entry is None:
+        assert target is not None
+        assert span is None
+        arrays = [a if isinstance(a, np.ndarray) else s[1] for a, s in zip(args, slots, strict=True)]
+        return emulated.run(target.architecture, result.elf, result.scratch_bytes, grid, arrays)
     raw = np.zeros(result.scratch_bytes + 64, np.uint8)
     raw[:] = 0xA5  # scratch has no defined contents
     scratch = (raw.ctypes.data + 63) // 64 * 64

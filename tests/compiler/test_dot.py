@@ -49,7 +49,8 @@ AVX2 = Machine(
     32,
     16,
 )
-TARGETS = [pytest.param(AVX2, id="avx2")]
+SSE2 = Machine(frozenset({"sse2"}), 16, 16)
+TARGETS = [pytest.param(AVX2, id="avx2"), pytest.param(SSE2, id="sse2")]
 if "avx512f" in HOST:
     TARGETS += [pytest.param(AVX512, id="avx512")]
     if "avx512bf16" in HOST and "avx512fp16" in HOST:

@@ -137,5 +137,7 @@ def test_an_architecture():
     )
     compiled = triton.compile(source, target=GPUTarget("openxpu", "x86-64-v3", 1))
     assert compiled.asm["oxk"][:8] == b"OXPUKRNL"
-    with pytest.raises(ValueError, match="cannot compile for the architecture 'z80'; give one of x86-64-v3"):
+    with pytest.raises(
+        ValueError, match=r"cannot compile for the architecture 'z80'; give one of x86-64, .*x86-64-v3"
+    ):
         triton.compile(source, target=GPUTarget("openxpu", "z80", 1))

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import platform
 import subprocess
 import sys
 import tomllib
@@ -92,6 +93,22 @@ def test_the_driver_by_name(installed):
     assert done.returncode == 0, done.stderr
     done = run(PROGRAM, {**installed, "TRITON_DEFAULT_BACKEND": "nvidia"})
     assert "Backend device 'nvidia' is not active" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("z80", 'There is no target "z80"; give one of x86-64'),
+        ("aarch64", 'The target "aarch64" was asked for'),
+    ],
+)
+def test_a_target_that_cannot_be_had_is_not_a_missing_driver(installed, name, words):
+    if name == platform.machine():
+        pytest.skip("this machine runs it")
+    done = run(PROGRAM, {**installed, "OPENXPU_TARGET": name})
+    assert done.returncode != 0
+    assert words in done.stderr
+    assert "0 active drivers" not in done.stderr
 
 
 def test_importing_triton_leaves_the_compiler_alone(installed):

@@ -162,13 +162,4 @@ const Processor& processor() {
   return *instance;
 }
 
-std::string missing_for_card() {
-  std::string missing;
-  for (const char* feature : {"avx2", "fma", "f16c", "bmi2", "lzcnt", "popcnt"})
-    if (!processor().has(feature)) missing += (missing.empty() ? "" : ", ") + std::string(feature);
-  if (missing.empty()) return "";
-  return "OpenXPU's host card needs an x86-64 processor with AVX2 (2013 or later); this one, " +
-         processor().brand + ", lacks " + missing + ".";
-}
-
 }  // namespace openxpu::host

@@ -16,7 +16,4 @@ struct Processor {
 
 const Processor& processor();
 
-// Empty, or a sentence that says what this processor lacks.
-std::string missing_for_card();
-
 }  // namespace openxpu::host

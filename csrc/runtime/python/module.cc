@@ -572,7 +572,6 @@ NB_MODULE(_runtime, m) {
     const auto& p = host::processor();
     return std::make_tuple(p.l1_bytes, p.l2_bytes, p.l3_bytes);
   });
-  m.def("missing_for_card", &host::missing_for_card);
   m.def("run_directory", [] { return environment().run_directory; });
   m.def("processes", [] {
     nb::list list;
