@@ -480,7 +480,11 @@ def measure(
     names = [name for name in chosen if name in (peers.OURS, "torch")]
     works: dict[str, list[peers.Row]] = {}
     for count in threads:
-        here = {n: peers.Process(peers.PEERS[n], count) for n in names if peers.PEERS[n].missing is None}
+        here = {
+            n: peers.Process(peers.PEERS[n], count, reuse=True)
+            for n in names
+            if peers.PEERS[n].missing is None
+        }
         notes = {n: why for n in names if (why := peers.PEERS[n].missing) is not None}
         try:
             wanted = [case for case in cases() if not only or case.group in only]
