@@ -1076,12 +1076,9 @@ class Nest:
 
     def store(self, op: Op, coords: Coords, value: Any, mask: Any) -> None:
         type = op.operands[1].type
-        depth = max((c.level for c in coords), default=0)
-        level = self.levels[depth]
         pointer, offsets, stride = self.address(op.operands[0], coords, memory_type(type.dtype), type.bytes)
         streaming = op.attrs.get("streaming", False)
         self.write(self.levels[-1].b, type.dtype, pointer, offsets, stride, mask, value, streaming)
-        del level
 
     def slot_form(self, slot: Slot) -> Form:
         coefficients, stride = [], 1

@@ -156,14 +156,11 @@ def put_along(
 
 
 @triton.jit
-def cumsum(
-    x, out, count, extent, inner,
+def running_sums(
+    x, out, base, mask, extent, inner,
     EXCLUSIVE: tl.constexpr, REVERSE: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Running sums along the middle of [outer, extent, inner]. A lane owns one (outer, inner)."""
-    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    mask = lane < count
-    base = (lane // inner) * extent * inner + lane % inner
+    """`extent` steps of `inner` from each lane's place in `base`."""
     total = tl.zeros([BLOCK], dtype=ACC)
     for i in range(0, extent):
         step = i
@@ -177,6 +174,18 @@ def cumsum(
         else:
             total += value
             tl.store(out + place, total.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def cumsum(
+    x, out, count, extent, inner,
+    EXCLUSIVE: tl.constexpr, REVERSE: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Running sums along the middle of [outer, extent, inner]. A lane owns one (outer, inner)."""
+    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = lane < count
+    base = (lane // inner) * extent * inner + lane % inner
+    running_sums(x, out, base, mask, extent, inner, EXCLUSIVE, REVERSE, ACC, BLOCK)
 
 
 @triton.jit
@@ -212,14 +221,5 @@ def cumsum_columns(
     column = tl.program_id(0).to(tl.int64) * BLOCK
     lane = tl.arange(0, BLOCK)
     mask = lane < inner - column
-    base = tl.program_id(1).to(tl.int64) * extent * inner + column
-    total = tl.zeros([BLOCK], dtype=ACC)
-    for i in range(0, extent):
-        place = base + (extent - 1 - i if REVERSE else i) * inner + lane
-        value = tl.load(x + place, mask=mask).to(ACC)
-        if EXCLUSIVE:
-            tl.store(out + place, total.to(out.dtype.element_ty), mask=mask)
-            total += value
-        else:
-            total += value
-            tl.store(out + place, total.to(out.dtype.element_ty), mask=mask)
+    base = tl.program_id(1).to(tl.int64) * extent * inner + column + lane
+    running_sums(x, out, base, mask, extent, inner, EXCLUSIVE, REVERSE, ACC, BLOCK)
