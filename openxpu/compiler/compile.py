@@ -25,7 +25,7 @@ from triton.compiler.compiler import ASTSource
 
 from openxpu.compiler import figures, inline, legal, refuse, simplify, tile_ir, ttir
 from openxpu.compiler.program import ENTRY, Program
-from openxpu.compiler.target import Target
+from openxpu.compiler.target import FLOAT8, Target
 from openxpu.compiler.tile_ir import CompileError
 
 _TRITON_DTYPES = {
@@ -56,7 +56,7 @@ class Options:
         "bf16x3",
         "bf16x6",
     )
-    supported_fp8_dtypes: tuple[str, ...] = ("fp8e4nv", "fp8e5")
+    supported_fp8_dtypes: tuple[str, ...] = FLOAT8
     deprecated_fp8_dot_operand_dtypes: tuple[str, ...] = ()
     max_num_imprecise_acc_default: int = 0
     extern_libs: dict[str, str] | None = None

@@ -60,6 +60,9 @@ class Target:
         return f"{self.name} {self.vector_bytes} {self.llvm_features}"
 
 
+FLOAT8 = ("fp8e4nv", "fp8e5")  # the 8-bit floats that every target has, in Triton's words
+
+
 class UnsupportedProcessor(RuntimeError):
     """The machine lacks the instructions that the target needs."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from triton.backends.compiler import BaseBackend, GPUTarget, Language
 
 from openxpu.compiler import cache, image
-from openxpu.compiler.target import LEVELS, Target, host
+from openxpu.compiler.target import FLOAT8, LEVELS, Target, host
 
 NAME = "openxpu"
 IMAGE = "oxk"  # the stage and file name extension of a kernel image
@@ -53,7 +53,7 @@ class Options:
     sanitize_overflow: bool = False
     default_dot_input_precision: str = "ieee"
     allowed_dot_input_precisions: tuple[str, ...] = ("ieee", "tf32", "tf32x3", "bf16x3", "bf16x6")
-    supported_fp8_dtypes: tuple[str, ...] = ()
+    supported_fp8_dtypes: tuple[str, ...] = FLOAT8
     deprecated_fp8_dot_operand_dtypes: tuple[str, ...] = ()
     max_num_imprecise_acc_default: int = 0
     extern_libs: tuple[tuple[str, str], ...] | None = None
