@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,13 @@ def package_digest(module_name: str) -> str:
     if module_name.startswith("openxpu.ops.kernels."):
         folder = Path(__file__).parent.parent / "ops" / "kernels"
         return _digest_files(list(folder.glob("*.py")))
-    spec = importlib.util.find_spec(module_name)
-    if spec is None or spec.origin is None:
-        return "absent"
-    origin = Path(spec.origin)
+    file = getattr(sys.modules.get(module_name), "__file__", None)  # a script has no other name
+    if file is None:
+        spec = importlib.util.find_spec(module_name)
+        if spec is None or spec.origin is None:
+            return "absent"
+        file = spec.origin
+    origin = Path(file)
     return _digest_files([origin] if "." not in module_name else list(origin.parent.glob("*.py")))
 
 

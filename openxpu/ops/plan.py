@@ -249,6 +249,19 @@ def _argument(arg: Argument) -> tuple[str, Slot]:
     )
 
 
+def _reference(kernel: Any) -> str:
+    """The name under which the compiler finds a @triton.jit function."""
+    function = getattr(kernel, "fn", None)
+    if function is None:
+        raise TypeError(f"a kernel is a name or a @triton.jit function, not {type(kernel).__name__}")
+    if "." in function.__qualname__:
+        raise ValueError(
+            f"kernel {function.__qualname__} is defined inside a function or class; the compiler finds kernels by module "
+            "and name, so move it to the top of its module"
+        )
+    return f"{function.__module__}:{function.__qualname__}"
+
+
 @dataclass
 class PlanBuilder:
     """Collects the steps of one operator call."""
@@ -275,12 +288,20 @@ class PlanBuilder:
         return Tensor(array.shape, name, contiguous_strides(array.shape), ("c", len(self.constants) - 1, 0))
 
     def launch(
-        self, ref: str, grid: Sequence[int] | int, *args: Argument, cost: int | float = 0, **constexprs: Any
+        self,
+        kernel: Any,
+        grid: Sequence[int] | int,
+        /,
+        *args: Argument,
+        cost: int | float = 0,
+        **constexprs: Any,
     ) -> None:
-        """Runs kernel `ref` over `grid` (1 to 3 extents). `args` are its runtime parameters in order, the
+        """Runs a kernel over `grid` (1 to 3 extents): "group.name" below openxpu/ops/kernels, "package.module:name",
+        or the @triton.jit function itself. `args` are its runtime parameters in order, the
         keywords its constexpr parameters, which a kernel lists last. `cost`: bytes or flops of the whole
         launch, roughly; small launches stay on one worker. A grid with a zero extent launches nothing."""
         extents = (grid,) if isinstance(grid, int) else tuple(grid)
+        ref = kernel if isinstance(kernel, str) else _reference(kernel)
         x, y, z = (*extents, 1, 1)[:3]
         if x * y * z == 0:
             return

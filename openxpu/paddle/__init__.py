@@ -4,17 +4,22 @@
 openxpu.paddle.fallbacks()      {phi kernel: calls that ran on the CPU because the card has no kernel for them}
 openxpu.paddle.native_calls()   {phi kernel: calls that ran on a card}
 openxpu.paddle.reset_counters()
+openxpu.paddle.register(...)    an operator of one's own from a Triton kernel
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["fallbacks", "native_calls", "plans", "registered_kernels", "reset_counters"]
+__all__ = ["fallbacks", "native_calls", "plans", "register", "registered_kernels", "reset_counters"]
 
 
 def __getattr__(name: str) -> Any:
-    """Loads the counters at their first use: `import paddle` passes through this file."""
+    """Loads what is asked for at its first use: `import paddle` passes through this file."""
+    if name == "register":
+        from openxpu.paddle.operators import register
+
+        return register
     if name in __all__:
         from openxpu.paddle import counters
 

@@ -7,7 +7,7 @@ import functools
 
 
 @functools.cache
-def _plugin() -> ctypes.CDLL:
+def plugin() -> ctypes.CDLL:
     """The plug-in that this process has loaded."""
     with open("/proc/self/maps") as maps:
         for line in maps:
@@ -24,7 +24,7 @@ def _plugin() -> ctypes.CDLL:
 
 
 def _rows(name: str) -> list[list[str]]:
-    text: bytes = getattr(_plugin(), f"openxpu_paddle_{name}")()
+    text: bytes = getattr(plugin(), f"openxpu_paddle_{name}")()
     return [line.split(" ") for line in text.decode().splitlines()]
 
 
@@ -56,4 +56,4 @@ def registered_kernels() -> dict[str, str]:
 
 def reset_counters() -> None:
     """Sets all counts of native calls and fallbacks to 0."""
-    _plugin().openxpu_paddle_reset_counters()
+    plugin().openxpu_paddle_reset_counters()

@@ -49,6 +49,11 @@ def phi_kernel(function: Any = None, *, dynamic: Sequence[str] = (), name: str |
     return register if function is None else register(function)
 
 
+def add(mapping: Mapping) -> None:
+    """Makes a mapping known that no module of this package holds."""
+    _mappings[mapping.name] = mapping
+
+
 def _load(group: str) -> None:
     importlib.import_module(f"openxpu.paddle.kernels.{group}")
 
@@ -87,5 +92,7 @@ def missing() -> list[str]:
 
     known = load_all()
     return sorted(
-        kernel for kernel, group in registered_kernels().items() if group != "device" and kernel not in known
+        kernel
+        for kernel, group in registered_kernels().items()
+        if group not in ("device", "custom") and kernel not in known
     )
