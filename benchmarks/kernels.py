@@ -363,6 +363,31 @@ def matmul(ours: bool, m: int, n: int, k: int, dtype: str, tx: bool = False, ty:
     return lambda: torch.mm(a, b, out=out)
 
 
+def linear_gelu(ours: bool, m: int, n: int, k: int) -> Call:
+    x, w, c = normal(m, k), normal(k, n, seed=1), normal(n, seed=2)
+    if ours:
+        import triton
+
+        import openxpu.triton
+        from benchmarks import matmul_kernels
+
+        openxpu.triton.register()
+        o = Ours()
+        a, b, bias, out = o.array(x), o.array(w), o.array(c), o.empty((m, n))
+        tile = {"BM": 128, "BN": 128, "BK": 256}
+        grid = (triton.cdiv(n, tile["BN"]), triton.cdiv(m, tile["BM"]))
+        return lambda: matmul_kernels.linear_gelu[grid](a, b, bias, out, m, n, k, **tile)
+    torch = torch_module()
+    a, b, bias = (torch.from_numpy(t) for t in (x, w, c))
+    part, out = torch.zeros(m, n), torch.zeros(m, n)
+
+    def addmm_gelu() -> None:
+        torch.addmm(bias, a, b, out=part)
+        torch.ops.aten.gelu.out(part, out=out)
+
+    return addmm_gelu
+
+
 def batched(ours: bool, batch: int, m: int, n: int, k: int, ty: bool) -> Call:
     x, y = normal(batch, m, k), normal(*((batch, n, k) if ty else (batch, k, n)), seed=1)
     if ours:
@@ -446,6 +471,10 @@ def cases() -> Iterator[Case]:
         options = {"m": 1024, "n": 1024, "k": 1024, "dtype": "f32", "tx": tx, "ty": ty}
         which = "A" if tx else "B"
         yield Case(f"matmul f32 1024, {which} transposed", "matmul", "matmul", options, 1.0, 0, 2 << 30)
+    for m, n, k in ((512, 512, 512), (1024, 2048, 512)):
+        options = {"m": m, "n": n, "k": k}
+        title = f"matmul + bias + gelu, {m} x {n} x {k}"
+        yield Case(title, "epilogue", "linear_gelu", options, 1.05, 0, 2 * m * n * k)
     for ty, m, n, k, what in ((True, 128, 128, 64, "QK'"), (False, 128, 64, 128, "PV")):
         options = {"batch": 96, "m": m, "n": n, "k": k, "ty": ty}
         yield Case(

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import peers
 
 DOCS = Path(__file__).parent.parent / "docs"
-PARTS = ("resnet18", "transformer", "matmul", "conv", "kernels", "eager_overhead", "startup")
+PARTS = ("resnet18", "transformer", "matmul", "conv", "kernels", "compile_time", "eager_overhead", "startup")
 TORCHES = ("torch", "torch channels-last")
 
 
@@ -51,6 +51,8 @@ def run(part: str, quick: bool) -> dict[str, Any]:
     if part == "startup":
         starts = module.measure(quick)
         return {"machine": here, "starts": [asdict(start) for start in starts], "added": module.added(starts)}
+    if part == "compile_time":
+        return {"machine": here, "compilations": [asdict(c) for c in module.measure(quick)]}
     works = module.measure(list(peers.PEERS), quick)
     if part == "kernels":
         rows = {title: [vars(row) for row in found] for title, found in works.items()}
@@ -99,6 +101,18 @@ def kernel_lines(found: dict[str, Any]) -> list[str]:
             missed = measured is not None and measured < least
             cells.append("" if measured is None else f"{measured:.2f}x{' (missed)' if missed else ''}")
         lines.append(f"| {kernel} | {' | '.join(cells)} | {least:g}x |")
+    return [*lines, ""]
+
+
+def compilation_lines(found: list[dict[str, Any]]) -> list[str]:
+    """One line a kernel: milliseconds until it can be launched, compiled and from the cache."""
+    lines = ["Milliseconds until a kernel can be launched, once LLVM is loaded.", ""]
+    lines += ["| kernel | first compilation | goal | from the cache | goal |", "|---|---|---|---|---|"]
+    for c in found:
+        cells = []
+        for value, goal, digits in ((c["first"], c["goal"], 0), (c["cached"], c["cached_goal"], 2)):
+            cells += [f"{value:.{digits}f} ms{'' if value <= goal else ' (missed)'}", f"{goal:g} ms"]
+        lines.append(f"| {c['kernel']} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
@@ -158,6 +172,9 @@ def render(results: dict[str, Any]) -> str:
                 f"{added['first_result_seconds']:.2f} s and {added['first_result_mib']:.0f} MiB up to the first results.",
                 "",
             ]
+            continue
+        if "compilations" in found:
+            lines += compilation_lines(found["compilations"])
             continue
         if "goals" in found:
             lines += kernel_lines(found)

@@ -1,4 +1,5 @@
-// Operators that a user adds from Python (openxpu/paddle/operators.py), as custom operators of Paddle.
+// Operators that a user adds from Python (openxpu/paddle/operators.py), as custom operators of
+// Paddle.
 //
 // Paddle knows a custom operator by three plain function pointers, without any data of ours. So
 // there is a fixed number of places, each with three functions of its own that know their index.
@@ -27,7 +28,7 @@ namespace paddle::framework {
 // Passes over what is registered already, and returns the rest.
 std::unordered_map<std::string, std::vector<OpMetaInfo>> RegisterOperatorWithMetaInfoMap(
     const OpMetaInfoMap& map, void* library);
-}
+}  // namespace paddle::framework
 namespace egr {
 class Controller {
  public:
@@ -169,7 +170,8 @@ std::vector<phi::DataType> infer_dtypes(int index, const std::vector<phi::DataTy
   Operator& op = *operators[static_cast<size_t>(index)];
   std::string request = describe(op, dtypes, lists, add_dtype) + attribute_text(op, attributes);
   std::vector<phi::DataType> out;
-  for (const auto& line : infer(op, index, 'd', request)) out.push_back(phi::StringToDataType(line));
+  for (const auto& line : infer(op, index, 'd', request))
+    out.push_back(phi::StringToDataType(line));
   return out;
 }
 
@@ -181,7 +183,8 @@ const phi::DenseTensor* dense(const Operator& op, const paddle::Tensor& tensor) 
   if (found == nullptr)
     throw Error("Operator \"" + op.name + "\" works on dense tensors; one input is none.");
   if (found->initialized() && found->place().GetType() != phi::AllocationType::CUSTOM)
-    throw Error("Operator \"" + op.name + "\" has a kernel for the card only, and was called with a tensor on " +
+    throw Error("Operator \"" + op.name +
+                "\" has a kernel for the card only, and was called with a tensor on " +
                 found->place().DebugString() + "; move it with tensor.to(\"xpu\").");
   return found;
 }
@@ -256,8 +259,7 @@ void call(int index, paddle::CustomOpKernelContext* context) {
   std::vector<paddle::Tensor> results;
   auto make = [&](phi::DataType dtype, const std::vector<int64_t>& shape) {
     auto tensor = std::make_shared<phi::DenseTensor>(
-        std::shared_ptr<phi::Allocation>(),
-        phi::DenseTensorMeta(dtype, common::make_ddim(shape)));
+        std::shared_ptr<phi::Allocation>(), phi::DenseTensorMeta(dtype, common::make_ddim(shape)));
     results.emplace_back(tensor);
     return tensor.get();
   };
@@ -267,8 +269,8 @@ void call(int index, paddle::CustomOpKernelContext* context) {
     const auto out_dtypes = infer(op, index, 'd', dtypes + text);
     for (size_t i = 0; i < op.outputs.size(); ++i)
       arguments.add(Arg::kOutput,
-                    &arguments.outputs.emplace_back(make(
-                        phi::StringToDataType(out_dtypes.at(i)), shape_of(out_shapes.at(i)))));
+                    &arguments.outputs.emplace_back(
+                        make(phi::StringToDataType(out_dtypes.at(i)), shape_of(out_shapes.at(i)))));
   }
   for (size_t i = 0; i < op.like.size(); ++i) {
     const auto& like = inputs[static_cast<size_t>(op.like[i])];
@@ -282,8 +284,9 @@ void call(int index, paddle::CustomOpKernelContext* context) {
                     &arguments.outputs.emplace_back(made.empty() ? nullptr : made[0]));
   }
   // Inputs without elements may have no memory, and so no place.
-  const phi::Place place = first != nullptr ? first->place()
-                                            : phi::CustomPlace("xpu", phi::DeviceManager::GetDevice("xpu"));
+  const phi::Place place = first != nullptr
+                               ? first->place()
+                               : phi::CustomPlace("xpu", phi::DeviceManager::GetDevice("xpu"));
   const auto* device = phi::DeviceContextPool::Instance().Get(place);
   run_kernel(*op.kernel, *static_cast<const phi::CustomContext*>(device), arguments.kinds.data(),
              arguments.addresses.data(), static_cast<int>(arguments.kinds.size()));
