@@ -198,3 +198,196 @@ def plan_clip_by_norm(b: PlanBuilder, x: Tensor, out: Tensor, limit: float) -> N
         "optimizer.clip_to_norm", -(-n // block), x, square, out, I64(n), real(limit, acc),
         cost=2 * x.nbytes, ACC=dtype_constexpr(acc), BLOCK=block,
     )  # fmt: skip
+
+
+def plan_nadam(
+    b: PlanBuilder,
+    param: Tensor,
+    grad: Tensor,
+    rate: Tensor,
+    scalars: tuple[Tensor, Tensor, Tensor],
+    moments: tuple[Tensor, Tensor],
+    master: Tensor | None,
+    param_out: Tensor,
+    scalars_out: tuple[Tensor, Tensor, Tensor],
+    moments_out: tuple[Tensor, Tensor],
+    master_out: Tensor | None,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    decay: float,
+) -> None:
+    """Adam with Nesterov momentum. scalars: 0.96^t, beta2^t and the product of the mu, before this step."""
+    tensors = (param, grad, rate, *scalars, *moments, master, param_out, *moments_out, master_out)
+    _launch(b, "nadam", param, tensors, (beta1, beta2, epsilon, decay), master, 7)
+    acc = accumulation_dtype(scalars[0].dtype)
+    numbers = (real(value, acc) for value in (beta1, beta2, decay))
+    b.launch("optimizer.nadam_scalars", 1, *scalars, *scalars_out, *numbers, ACC=dtype_constexpr(acc))
+
+
+def plan_radam(
+    b: PlanBuilder,
+    param: Tensor,
+    grad: Tensor,
+    rate: Tensor,
+    scalars: tuple[Tensor, Tensor, Tensor],
+    moments: tuple[Tensor, Tensor],
+    master: Tensor | None,
+    param_out: Tensor,
+    scalars_out: tuple[Tensor, Tensor, Tensor],
+    moments_out: tuple[Tensor, Tensor],
+    master_out: Tensor | None,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+) -> None:
+    """Rectified Adam. scalars: beta1^t, beta2^t and rho, before this step."""
+    tensors = (param, grad, rate, *scalars, *moments, master, param_out, *moments_out, master_out)
+    _launch(b, "radam", param, tensors, (beta1, beta2, epsilon), master, 7)
+    acc = accumulation_dtype(scalars[0].dtype)
+    numbers = (real(value, acc) for value in (beta1, beta2))
+    b.launch("optimizer.radam_scalars", 1, *scalars, *scalars_out, *numbers, ACC=dtype_constexpr(acc))
+
+
+def plan_rprop(
+    b: PlanBuilder,
+    param: Tensor,
+    grad: Tensor,
+    before: Tensor,
+    rate: Tensor,
+    limits: Tensor,
+    etas: Tensor,
+    master: Tensor | None,
+    param_out: Tensor,
+    before_out: Tensor,
+    rate_out: Tensor,
+    master_out: Tensor | None,
+) -> None:
+    """Resilient propagation; limits: least and largest rate, etas: factors by which a rate shrinks and grows."""
+    tensors = (
+        param, grad, before, rate, limits, etas, master, param_out, before_out, rate_out, master_out
+    )  # fmt: skip
+    _launch(b, "rprop", param, tensors, (), master, 6)
+
+
+def plan_asgd(
+    b: PlanBuilder,
+    param: Tensor,
+    grad: Tensor,
+    rate: Tensor,
+    total: Tensor,
+    kept: Tensor,
+    count: Tensor,
+    master: Tensor | None,
+    param_out: Tensor,
+    total_out: Tensor,
+    kept_out: Tensor,
+    master_out: Tensor | None,
+) -> None:
+    """total += grad - kept; kept = grad; param -= rate / count * total."""
+    tensors = (param, grad, rate, total, kept, count, master, param_out, total_out, kept_out, master_out)
+    _launch(b, "asgd", param, tensors, (), master, 6)
+
+
+def plan_decayed_adagrad(
+    b: PlanBuilder, param: Tensor, grad: Tensor, moment: Tensor, rate: Tensor, param_out: Tensor, moment_out: Tensor,
+    decay: float, epsilon: float,
+) -> None:  # fmt: skip
+    """moment = decay * moment + (1 - decay) * grad^2; param -= rate * grad / (sqrt(moment) + epsilon)."""
+    tensors = (param, grad, moment, rate, None, param_out, moment_out, None)
+    _launch(b, "decayed_adagrad", param, tensors, (decay, epsilon), None, 5)
+
+
+def _squared_norm(b: PlanBuilder, x: Tensor) -> Tensor:
+    square = b.scratch((1,), accumulation_dtype(x.dtype))
+    plan_squared_norm(b, x, square.view(()))
+    return square
+
+
+def plan_lamb(
+    b: PlanBuilder,
+    param: Tensor,
+    grad: Tensor,
+    rate: Tensor,
+    moments: tuple[Tensor, Tensor],
+    powers: tuple[Tensor, Tensor],
+    master: Tensor | None,
+    skip: Tensor | None,
+    param_out: Tensor,
+    moments_out: tuple[Tensor, Tensor],
+    powers_out: tuple[Tensor, Tensor],
+    master_out: Tensor | None,
+    decay: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    always_adapt: bool,
+) -> None:
+    """LAMB. The ratio of the norms counts when there is decay, or always."""
+    acc = accumulation_dtype(param.dtype)
+    direction = b.scratch(param.shape, acc)
+    skipped = {"SKIP": int(skip is not None)}
+    tensors: tuple[Tensor | None, ...] = (
+        param, grad, *moments, *powers, master, skip, *moments_out, direction
+    )  # fmt: skip
+    _launch(b, "lamb_direction", param, tensors, (beta1, beta2, epsilon, decay), master, 7, **skipped)
+    squares: tuple[Tensor | None, Tensor | None] = (None, None)
+    adapt = decay > 0 or always_adapt
+    if adapt:
+        squares = _squared_norm(b, param if master is None else master), _squared_norm(b, direction)
+    tensors = (param, rate, direction, *squares, master, skip, param_out, master_out)
+    _launch(b, "lamb", param, tensors, (), master, 4, ADAPT=int(adapt), **skipped)
+    acc = accumulation_dtype(powers[0].dtype)
+    b.launch(
+        "optimizer.adam_powers", 1, *powers, skip, *powers_out, real(beta1, acc), real(beta2, acc),
+        **skipped, ACC=dtype_constexpr(acc),
+    )  # fmt: skip
+
+
+def plan_lars(
+    b: PlanBuilder,
+    param: Tensor,
+    grad: Tensor,
+    velocity: Tensor,
+    rate: Tensor,
+    master: Tensor | None,
+    param_out: Tensor,
+    velocity_out: Tensor,
+    master_out: Tensor | None,
+    mu: float,
+    coefficient: float,
+    decay: float,
+    epsilon: float,
+    rescale: float,
+) -> None:
+    """velocity = mu * velocity + local * (g + decay * param); param -= velocity, with g = grad * rescale and
+    local = rate * coefficient * |param| / (|g| + decay * |param| + epsilon) when there is decay."""
+    squares = _squared_norm(b, param if master is None else master), _squared_norm(b, grad)
+    tensors = (param, grad, velocity, rate, *squares, master, param_out, velocity_out, master_out)
+    _launch(b, "lars", param, tensors, (mu, coefficient, decay, epsilon, rescale), master, 5)
+
+
+def plan_average_accumulates(
+    b: PlanBuilder,
+    param: Tensor,
+    sums: tuple[Tensor, Tensor, Tensor],
+    counters: tuple[Tensor, Tensor, Tensor],
+    sums_out: tuple[Tensor, Tensor, Tensor],
+    counters_out: tuple[Tensor, Tensor, Tensor],
+    window: float,
+    longest: int,
+    shortest: int,
+) -> None:
+    """Sums of a parameter for its average over a window of steps. counters: steps in this window, steps in the one before,
+    all steps (i64). A new window begins after `shortest` steps at least, when min(longest, window * steps) is reached."""
+    require_contiguous("average_accumulates", param, *sums)
+    n = param.numel
+    acc = accumulation_dtype(param.dtype)
+    block = min(_BLOCK, max(power_of_two(n), 16))
+    rule = (real(window, acc), I64(longest), I64(shortest))
+    accumulates, _, updates = counters
+    b.launch(
+        "optimizer.average_accumulates", -(-n // block), param, *sums, accumulates, updates, *sums_out, I64(n), *rule,
+        cost=7 * param.nbytes, ACC=dtype_constexpr(acc), BLOCK=block,
+    )  # fmt: skip
+    b.launch("optimizer.average_counters", 1, *counters, *counters_out, *rule, ACC=dtype_constexpr(acc))

@@ -212,3 +212,132 @@ def adadelta(
 @phi_kernel
 def clip_by_norm(b: PlanBuilder, x: Tensor, max_norm: float, out: Tensor) -> None:
     optimizer.plan_clip_by_norm(b, x, out, max_norm)
+
+
+@phi_kernel
+def nadam(
+    b: PlanBuilder, param: Tensor, grad: Tensor, learning_rate: Tensor, momentum_decay_pow: Tensor, beta2_pow: Tensor,
+    mu_product: Tensor, moment1: Tensor, moment2: Tensor, master_param: Tensor | None, beta1: float, beta2: float,
+    epsilon: float, momentum_decay: float, multi_precision: bool, param_out: Tensor, momentum_decay_pow_out: Tensor,
+    beta2_pow_out: Tensor, mu_product_out: Tensor, moment1_out: Tensor, moment2_out: Tensor,
+    master_param_out: Tensor | None,
+) -> None:  # fmt: skip
+    master, master_out = _master(b, master_param, master_param_out, multi_precision)
+    scalars = (momentum_decay_pow, beta2_pow, mu_product)
+    outs = (momentum_decay_pow_out, beta2_pow_out, mu_product_out)
+    optimizer.plan_nadam(
+        b, param, grad, learning_rate, scalars, (moment1, moment2), master, required(b, param_out, param.dtype),
+        _three(b, outs, scalars), _two(b, (moment1_out, moment2_out), (moment1, moment2)), master_out,
+        beta1, beta2, epsilon, momentum_decay,
+    )  # fmt: skip
+
+
+@phi_kernel
+def radam(
+    b: PlanBuilder, param: Tensor, grad: Tensor, learning_rate: Tensor, beta1_pow: Tensor, beta2_pow: Tensor,
+    rho: Tensor, moment1: Tensor, moment2: Tensor, master_param: Tensor | None, beta1: float, beta2: float,
+    epsilon: float, multi_precision: bool, param_out: Tensor, beta1_pow_out: Tensor, beta2_pow_out: Tensor,
+    rho_out: Tensor, moment1_out: Tensor, moment2_out: Tensor, master_param_out: Tensor | None,
+) -> None:  # fmt: skip
+    master, master_out = _master(b, master_param, master_param_out, multi_precision)
+    scalars = (beta1_pow, beta2_pow, rho)
+    optimizer.plan_radam(
+        b, param, grad, learning_rate, scalars, (moment1, moment2), master, required(b, param_out, param.dtype),
+        _three(b, (beta1_pow_out, beta2_pow_out, rho_out), scalars),
+        _two(b, (moment1_out, moment2_out), (moment1, moment2)), master_out, beta1, beta2, epsilon,
+    )  # fmt: skip
+
+
+def _two(b: PlanBuilder, outs: tuple[Tensor, Tensor], like: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return required(b, outs[0], like[0].dtype), required(b, outs[1], like[1].dtype)
+
+
+def _three(
+    b: PlanBuilder, outs: tuple[Tensor, Tensor, Tensor], like: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    return (*_two(b, outs[:2], like[:2]), required(b, outs[2], like[2].dtype))
+
+
+@phi_kernel
+def rprop(
+    b: PlanBuilder, param: Tensor, grad: Tensor, prev: Tensor, learning_rate: Tensor, master_param: Tensor | None,
+    learning_rate_range: Tensor, etas: Tensor, multi_precision: bool, param_out: Tensor, prev_out: Tensor,
+    learning_rate_out: Tensor, master_param_out: Tensor | None,
+) -> None:  # fmt: skip
+    master, master_out = _master(b, master_param, master_param_out, multi_precision)
+    optimizer.plan_rprop(
+        b, param, grad, prev, learning_rate, learning_rate_range, etas, master, required(b, param_out, param.dtype),
+        required(b, prev_out, prev.dtype), required(b, learning_rate_out, learning_rate.dtype), master_out,
+    )  # fmt: skip
+
+
+@phi_kernel
+def asgd(
+    b: PlanBuilder, param: Tensor, grad: Tensor, learning_rate: Tensor, d: Tensor, y: Tensor, n: Tensor,
+    master_param: Tensor | None, multi_precision: bool, param_out: Tensor, d_out: Tensor, y_out: Tensor,
+    master_param_out: Tensor | None,
+) -> None:  # fmt: skip
+    master, master_out = _master(b, master_param, master_param_out, multi_precision)
+    optimizer.plan_asgd(
+        b, param, grad, learning_rate, d, y, n, master, required(b, param_out, param.dtype),
+        required(b, d_out, d.dtype), required(b, y_out, y.dtype), master_out,
+    )  # fmt: skip
+
+
+@phi_kernel
+def decayed_adagrad(
+    b: PlanBuilder, param: Tensor, grad: Tensor, moment: Tensor, learning_rate: Tensor, decay: float, epsilon: float,
+    param_out: Tensor, moment_out: Tensor,
+) -> None:  # fmt: skip
+    optimizer.plan_decayed_adagrad(
+        b, param, grad, moment, learning_rate, required(b, param_out, param.dtype),
+        required(b, moment_out, moment.dtype), decay, epsilon,
+    )  # fmt: skip
+
+
+@phi_kernel
+def lamb(
+    b: PlanBuilder, param: Tensor, grad: Tensor, learning_rate: Tensor, moment1: Tensor, moment2: Tensor,
+    beta1_pow: Tensor, beta2_pow: Tensor, master_param: Tensor | None, skip_update: Tensor | None,
+    weight_decay: float, beta1: float, beta2: float, epsilon: float, always_adapt: bool, multi_precision: bool,
+    param_out: Tensor, moment1_out: Tensor, moment2_out: Tensor, beta1_pow_out: Tensor, beta2_pow_out: Tensor,
+    master_param_outs: Tensor | None,
+) -> None:  # fmt: skip
+    master, master_out = _master(b, master_param, master_param_outs, multi_precision)
+    moments, powers = (moment1, moment2), (beta1_pow, beta2_pow)
+    optimizer.plan_lamb(
+        b, param, grad, learning_rate, moments, powers, master, skip_update, required(b, param_out, param.dtype),
+        _two(b, (moment1_out, moment2_out), moments), _two(b, (beta1_pow_out, beta2_pow_out), powers), master_out,
+        weight_decay, beta1, beta2, epsilon, always_adapt,
+    )  # fmt: skip
+
+
+@phi_kernel
+def lars_momentum(
+    b: PlanBuilder, param: Sequence[Tensor], velocity: Sequence[Tensor], learning_rate: Sequence[Tensor],
+    grad: Sequence[Tensor], master_param: Sequence[Tensor] | None, weight_decay: Sequence[float], mu: float,
+    lars_coeff: float, epsilon: float, multi_precision: bool, rescale_grad: float, param_out: Sequence[Tensor],
+    velocity_out: Sequence[Tensor], master_param_out: Sequence[Tensor] | None,
+) -> None:  # fmt: skip
+    for i, p in enumerate(param):
+        master, master_out = _master(b, _item(master_param, i), _item(master_param_out, i), multi_precision)
+        optimizer.plan_lars(
+            b, p, grad[i], velocity[i], learning_rate[i], master, required(b, param_out[i], p.dtype),
+            required(b, velocity_out[i], velocity[i].dtype), master_out, mu, lars_coeff, weight_decay[i], epsilon,
+            rescale_grad,
+        )  # fmt: skip
+
+
+@phi_kernel
+def average_accumulates(
+    b: PlanBuilder, param: Tensor, sum_1: Tensor, sum_2: Tensor, sum_3: Tensor, num_accumulates: Tensor,
+    old_num_accumulates: Tensor, num_updates: Tensor, average_window: float, max_average_window: int,
+    min_average_window: int, sum_1_out: Tensor, sum_2_out: Tensor, sum_3_out: Tensor, num_accumulates_out: Tensor,
+    old_num_accumulates_out: Tensor, num_updates_out: Tensor,
+) -> None:  # fmt: skip
+    sums, counters = (sum_1, sum_2, sum_3), (num_accumulates, old_num_accumulates, num_updates)
+    optimizer.plan_average_accumulates(
+        b, param, sums, counters, _three(b, (sum_1_out, sum_2_out, sum_3_out), sums),
+        _three(b, (num_accumulates_out, old_num_accumulates_out, num_updates_out), counters),
+        average_window, max_average_window, min_average_window,
+    )  # fmt: skip
