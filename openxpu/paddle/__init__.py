@@ -3,6 +3,7 @@
 
 openxpu.paddle.fallbacks()      {phi kernel: calls that ran on the CPU because the card has no kernel for them}
 openxpu.paddle.native_calls()   {phi kernel: calls that ran on a card}
+openxpu.paddle.registered_kernels(), openxpu.paddle.kernel_dtypes()    what the card has
 openxpu.paddle.reset_counters()
 openxpu.paddle.register(...)    an operator of one's own from a Triton kernel
 """
@@ -11,7 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["fallbacks", "native_calls", "plans", "register", "registered_kernels", "reset_counters"]
+__all__ = [
+    "fallbacks", "kernel_dtypes", "native_calls", "plans", "register", "registered_kernels", "reset_counters"
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
