@@ -1,0 +1,17 @@
+// Signatures of phi kernels that Paddle's headers in the wheel declare not at all, or beside
+// includes that the wheel lacks.
+#pragma once
+#include <vector>
+
+#include "paddle/phi/core/dense_tensor.h"
+
+namespace phi {
+
+template <typename T, typename Context>
+void AnchorGeneratorOpKernel(const Context& dev_ctx, const DenseTensor& input,
+                             const std::vector<float>& anchor_sizes,
+                             const std::vector<float>& aspect_ratios,
+                             const std::vector<float>& variances, const std::vector<float>& stride,
+                             float offset, DenseTensor* anchors, DenseTensor* variances_out);
+
+}  // namespace phi
