@@ -244,30 +244,42 @@ def _patch_auto_cast(module: Any) -> None:
     module._is_custom_device_bfloat16_supported = supported
 
 
-@functools.cache
-def _has_kernel(name: str) -> bool:
-    from openxpu.paddle.counters import registered_kernels
-
-    return name in registered_kernels()
-
-
-def _chooses_attention(original: Callable[..., str]) -> Callable[..., str]:
-    """On a device named xpu, Paddle takes flash attention for given."""
-
-    @functools.wraps(original)
-    def choose(*args: Any, **keywords: Any) -> str:
-        chosen = original(*args, **keywords)
-        return "math" if chosen == "flash_attn" and not _has_kernel("flash_attn") else chosen
-
-    return choose
+_DEEPEST_HEAD = 256  # of the card's attention
 
 
 def _patch_flash_attention(module: Any) -> None:
-    module._select_sdp = _chooses_attention(module._select_sdp)
+    """On a device named xpu, Paddle takes flash attention for every case; it is for most."""
+    original = module._select_sdp
+
+    @functools.wraps(original)
+    def select(head_dim: int) -> str:
+        chosen: str = original(head_dim)
+        return "math" if chosen == "flash_attn" and head_dim > _DEEPEST_HEAD else chosen
+
+    module._select_sdp = select
 
 
 def _patch_sdpa(module: Any) -> None:
-    module.select_sdp_for_sdpa = _chooses_attention(module.select_sdp_for_sdpa)
+    """The same for scaled_dot_product_attention, which hands its flash attention no scale, means by causal that the first
+    query sees the first key, and may have to give the mask a gradient."""
+    original = module.select_sdp_for_sdpa
+
+    @functools.wraps(original)
+    def select(param: Any) -> str:
+        chosen: str = original(param)
+        if chosen != "flash_attn":
+            return chosen
+        mask = sys._getframe(1).f_locals.get("attn_mask")
+        plain = (
+            param.scale is None
+            and len(set(param.head_dim)) == 1
+            and param.head_dim[0] <= _DEEPEST_HEAD
+            and (not param.is_causal or param.seq_len[0] == param.seq_len[1])
+            and (mask is None or mask.stop_gradient)
+        )
+        return chosen if plain else "math"
+
+    module.select_sdp_for_sdpa = select
 
 
 _PATCHES: dict[str, Callable[[Any], None]] = {

@@ -14,7 +14,7 @@ from openxpu.ops import attention as ops
 from openxpu.ops.plan import Tensor, Unsupported
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
-TOLERANCE = {"f32": 3e-6, "f16": 4e-3, "bf16": 3e-2}
+TOLERANCE = {"f64": 1e-12, "f32": 3e-6, "f16": 4e-3, "bf16": 3e-2}
 # batch, queries, keys, heads, heads of keys, depth
 CASES = [
     (2, 64, 64, 4, 4, 64), (1, 100, 130, 4, 2, 40), (2, 33, 17, 2, 1, 16), (1, 1, 50, 2, 2, 64), (1, 50, 1, 1, 1, 8),
@@ -22,19 +22,29 @@ CASES = [
 ]  # fmt: skip
 
 
-def plain(q: Any, k: Any, v: Any, causal: bool, scale: float) -> Any:
-    """softmax(q @ k.T * scale) @ v, rows that see nothing give zeros."""
+def plain(
+    q: Any, k: Any, v: Any, causal: bool, scale: float, bias: Any = None, seen: Any = None, kept: Any = None
+) -> Any:
+    """softmax(q @ k.T * scale + bias) @ v, rows that see nothing give zeros. `seen`: scores that count; `kept`: what the
+    weights are multiplied by."""
     groups = q.shape[2] // k.shape[2]
     q, k, v = (paddle.transpose(t, [0, 2, 1, 3]) for t in (q, k, v))
     k, v = (paddle.repeat_interleave(t, groups, 1) for t in (k, v))
     scores = paddle.matmul(q, k, transpose_y=True) * scale
+    if bias is not None:
+        scores = scores + paddle.to_tensor(bias.astype("f8"))
+    m, n = scores.shape[-2:]
     if causal:
-        m, n = scores.shape[-2:]
-        seen = np.arange(n)[None, :] <= np.arange(m)[:, None] + n - m
+        diagonal = np.arange(n)[None, :] <= np.arange(m)[:, None] + n - m
+        seen = diagonal if seen is None else seen & diagonal
+    if seen is not None:
+        seen = np.broadcast_to(seen, scores.shape)
         scores = paddle.where(paddle.to_tensor(seen), scores, paddle.full_like(scores, -1e30))
         weights = paddle.nn.functional.softmax(scores) * paddle.to_tensor(seen.astype("f8"))
     else:
         weights = paddle.nn.functional.softmax(scores)
+    if kept is not None:
+        weights = weights * paddle.to_tensor(kept)
     return paddle.transpose(paddle.matmul(weights, v), [0, 2, 1, 3])
 
 
@@ -60,7 +70,7 @@ def check(got: np.ndarray, want: np.ndarray) -> None:
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(
     ("case", "dtype"),
-    [(case, "f4") for case in CASES] + [(case, dtype) for case in CASES[:2] for dtype in ("f2", BF16)],
+    [(case, "f4") for case in CASES] + [(case, dtype) for case in CASES[:2] for dtype in ("f2", BF16, "f8")],
     ids=str,
 )
 def test_attention(case: tuple[int, ...], dtype: Any, causal: bool) -> None:
@@ -69,8 +79,8 @@ def test_attention(case: tuple[int, ...], dtype: Any, causal: bool) -> None:
     q, k, v, d = data(case, dtype)
     scale = case[-1] ** -0.5
     reference = Reference(lambda *t: plain(*t, causal, scale), q, k, v)
-    lse = ((case[0], case[3], case[1]), "f32")
     name = NAMES[q.dtype]
+    lse = ((case[0], case[3], case[1]), "f64" if name == "f64" else "f32")
     out, log = execute(ops.plan_flash_attention, [q, k, v], [(q.shape, name), lse], scale, causal)
     check(out, reference.value)
     grads = execute(
@@ -122,7 +132,7 @@ def test_no_rows() -> None:
     [
         (((1, 4, 3, 8), (1, 4, 2, 8)), "f32", ValueError, "3 heads of queries cannot share 2"),
         (((1, 4, 8), (1, 4, 8)), "f32", ValueError, "takes q"),
-        (((1, 4, 2, 8), (1, 4, 2, 8)), "f64", Unsupported, "found f64"),
+        (((1, 4, 2, 8), (1, 4, 2, 8)), "i32", Unsupported, "found i32"),
         (((1, 4, 2, 512), (1, 4, 2, 512)), "f32", Unsupported, "at most 256"),
     ],
 )
@@ -135,3 +145,150 @@ def test_what_is_refused(shapes: Any, dtype: str, error: type, words: str) -> No
     )
     with pytest.raises(error, match=words):
         ops.plan_flash_attention(PlanBuilder("test"), q, k, v, q, q, 1.0, False)
+
+
+def both(case: tuple[int, ...], causal: bool, masked: Any, dtype: str = "f4", **reference: Any) -> None:
+    """Values and gradients under a mask. `masked(plan, tensors...)` puts what the mask holds in front of the plan's own."""
+    q, k, v, d = data(case, dtype)
+    scale = case[-1] ** -0.5
+    want = Reference(lambda *t: plain(*t, causal, scale, **reference), q, k, v)
+    forward, extra = masked(ops.plan_flash_attention)
+    lse = ((case[0], case[3], case[1]), "f32")
+    out, log = execute(forward, [*extra, q, k, v], [(q.shape, NAMES[q.dtype]), lse], scale, causal)
+    check(out, want.value)
+    backward, extra = masked(ops.plan_flash_attention_grad)
+    grads = [(t.shape, NAMES[q.dtype]) for t in (q, k, v)]
+    for got, exact in zip(
+        execute(backward, [*extra, q, k, v, out, log, d], grads, scale, causal),
+        want.gradients(d),
+        strict=True,
+    ):
+        check(got, exact)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 70, 50), (1, 1, 70, 50), (2, 1, 1, 50), (2, 1, 70, 1)], ids=str)
+def test_added_mask(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    bias = np.where(rng.random(shape) < 0.3, -np.inf, rng.standard_normal(shape)).astype("f4")
+    bias[..., 0] = 0.5  # every row sees something
+
+    def masked(plan: Any) -> Any:
+        return lambda b, bias, *t: plan(b, *t, ops.Mask(bias=bias)), [bias]
+
+    both((2, 70, 50, 3, 3, 24), False, masked, bias=bias)
+
+
+@pytest.mark.parametrize(
+    ("causal", "ranges", "heads"), [(True, 1, 1), (True, 2, 2), (False, 2, 4), (False, 4, 1)]
+)
+def test_mask_by_rows(causal: bool, ranges: int, heads: int) -> None:
+    """Wang et al., FlashMask, 2024, table of mask types."""
+    n = 90
+    rng = np.random.default_rng(ranges)
+    column = np.arange(n)
+    low = rng.integers(column + 1, n + 1, (2, heads, n))
+    parts = [low]
+    row = np.arange(n)[:, None]
+    if ranges == 1:
+        hidden = row >= low[:, :, None]
+    elif causal:
+        end = rng.integers(low, n + 1)
+        parts.append(end)
+        hidden = (row >= low[:, :, None]) & (row < end[:, :, None])
+    elif ranges == 2:
+        above = rng.integers(0, column + 1, (2, heads, n))
+        parts.append(above)
+        hidden = (row >= low[:, :, None]) | (row < above[:, :, None])
+    else:
+        end = rng.integers(low, n + 1)
+        start = rng.integers(0, column + 1, (2, heads, n))
+        stop = rng.integers(start, column + 1)
+        parts += [end, start, stop]
+        below = (row >= low[:, :, None]) & (row < end[:, :, None])
+        hidden = below | ((row >= start[:, :, None]) & (row < stop[:, :, None]))
+    bounds = np.stack(parts, -1).astype("i4")
+    hidden = np.repeat(hidden, 4 // heads, 1)
+
+    def masked(plan: Any) -> Any:
+        return lambda b, bounds, *t: plan(b, *t, ops.Mask(bounds=bounds)), [bounds]
+
+    both((2, n, n, 4, 2, 16), causal, masked, seen=~hidden)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_packed_sequences(causal: bool) -> None:
+    """Each sequence is attention of its own; an empty one and rows behind the last change nothing."""
+    lengths_q, lengths_k = [30, 0, 1, 71], [45, 5, 20, 71]
+    starts = [np.concatenate([[0], np.cumsum(lengths)]).astype("i4") for lengths in (lengths_q, lengths_k)]
+    rng = np.random.default_rng(7)
+    q, k, v, d = (
+        rng.standard_normal((rows, heads, 24)).astype("f4")
+        for rows, heads in ((104, 4), (145, 2), (145, 2), (104, 4))
+    )
+
+    def packed(plan: Any) -> Any:
+        return lambda b, qs, ks, *t: plan(b, *t, packed=ops.Packed(qs, ks, 71, 71))
+
+    out, log = execute(
+        packed(ops.plan_flash_attention),
+        [*starts, q, k, v],
+        [(q.shape, "f32"), ((4, 104), "f32")],
+        0.3,
+        causal,
+    )
+    grads = execute(
+        packed(ops.plan_flash_attention_grad), [*starts, q, k, v, np.nan_to_num(out), log, d],
+        [(t.shape, "f32") for t in (q, k, v)], 0.3, causal,
+    )  # fmt: skip
+    for i in range(4):
+        rows, keys = slice(*starts[0][i : i + 2]), slice(*starts[1][i : i + 2])
+        if rows.start == rows.stop:
+            continue
+        want = Reference(lambda *t: plain(*t, causal, 0.3), q[None, rows], k[None, keys], v[None, keys])
+        check(out[rows], want.value[0])
+        for got, exact, part in zip(grads, want.gradients(d[None, rows]), (rows, keys, keys), strict=True):
+            check(got[part], exact[0])
+    assert (grads[1][141:] == 0).all()
+
+
+def test_dropped_weights() -> None:
+    """The weights say what was dropped; result and gradients are those of these weights."""
+    case = (2, 70, 100, 2, 1, 16)
+    q, k, v, _ = data(case, "f4")
+    seeds = np.array([11, 7], "i8")
+
+    def weights(b: Any, seeds: Any, q: Any, k: Any, v: Any, out: Any, log: Any, w: Any) -> None:
+        mask = ops.Mask(seeds=seeds, drop=0.25)
+        ops.plan_flash_attention(b, q, k, v, out, log, 0.25, False, mask)
+        ops.plan_attention_weights(b, q, k, log, w, 0.25, False, mask)
+
+    shapes = [(q.shape, "f32"), ((2, 2, 70), "f32"), ((2, 2, 70, 100), "f32")]
+    _, _, w = execute(weights, [seeds, q, k, v], shapes)
+    dropped = w == 0
+    assert abs(dropped.mean() - 0.25) < 0.01
+    assert not (dropped[0, 0] == dropped[1, 1]).all()
+    kept = np.where(dropped, 0.0, 1 / 0.75)
+
+    def masked(plan: Any) -> Any:
+        return lambda b, seeds, *t: plan(b, *t, ops.Mask(seeds=seeds, drop=0.25)), [seeds]
+
+    both(case, False, masked, kept=kept)
+    again = execute(weights, [seeds, q, k, v], shapes)[2]
+    assert (again == w).all()
+    other = execute(weights, [np.array([12, 7], "i8"), q, k, v], shapes)[2]
+    assert not (other == w).all()
+
+
+def test_sums_of_weights() -> None:
+    q, k, v, _ = data((2, 70, 100, 4, 2, 16), "f4")
+
+    def summed(b: Any, q: Any, k: Any, v: Any, out: Any, log: Any, sums: Any) -> None:
+        ops.plan_flash_attention(b, q, k, v, out, log, 0.25, False)
+        ops.plan_attention_weights(b, q, k, log, sums, 0.25, False, summed=True)
+
+    shapes = [(q.shape, "f32"), ((2, 4, 70), "f32"), ((2, 4, 1, 100), "f32")]
+    _, log, sums = execute(summed, [q, k, v], shapes)
+    s = np.einsum("bmhd,bnhd->bhmn", q.astype("f8"), np.repeat(k, 2, 2)) * 0.25
+    np.testing.assert_allclose(log, np.log(np.exp(s).sum(-1)), rtol=1e-5)
+    w = np.exp(s) / np.exp(s).sum(-1, keepdims=True)
+    np.testing.assert_allclose(sums, w.sum(2, keepdims=True), rtol=1e-5)

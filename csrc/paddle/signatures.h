@@ -1,0 +1,80 @@
+// Signatures of phi kernels for which Paddle ships no header, as its operator definitions state them.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "paddle/phi/common/scalar.h"
+#include "paddle/phi/core/dense_tensor.h"
+
+namespace openxpu::paddle_plugin::signatures {
+
+using Context = phi::CustomContext;
+using In = const phi::DenseTensor&;
+using Maybe = const paddle::optional<phi::DenseTensor>&;
+using Out = phi::DenseTensor*;
+using Text = const std::string&;
+
+void FlashMaskGrad(const Context&, In q, In k, In v, In startend_row_indices, In out,
+                   In softmax_lse, In seed_offset, In out_grad, float dropout, bool causal, Out dq,
+                   Out dk, Out dv);
+void VariableLengthMemoryEfficientAttention(const Context&, In query, In key, In value, In seq_lens,
+                                            In kv_seq_lens, Maybe mask, float scale, bool causal,
+                                            int pre_cache_length, Out out);
+void MemoryEfficientAttention(const Context&, In query, In key, In value, Maybe bias,
+                              Maybe cu_seqlens_q, Maybe cu_seqlens_k, Maybe causal_diagonal,
+                              Maybe seqlen_k, const phi::Scalar& max_seqlen_q,
+                              const phi::Scalar& max_seqlen_k, bool causal, double dropout_p,
+                              float scale, bool is_test, Out output, Out logsumexp,
+                              Out seed_and_offset);
+void MaskedMultiheadAttention(const Context&, In x, In cache_kv, Maybe bias, Maybe src_mask,
+                              Maybe cum_offsets, Maybe sequence_lengths, Maybe rotary_tensor,
+                              Maybe beam_cache_offset, Maybe qkv_out_scale, Maybe out_shift,
+                              Maybe out_smooth, int seq_len, int rotary_emb_dims,
+                              bool use_neox_rotary_style, Text compute_dtype, float out_scale,
+                              int quant_round_type, float quant_max_bound, float quant_min_bound,
+                              Out out, Out cache_kv_out, Out beam_cache_offset_out);
+void BlhaGetMaxLen(const Context&, In seq_lens_encoder, In seq_lens_decoder, In batch_size,
+                   Out max_enc_len_this_time, Out max_dec_len_this_time);
+void SelfDPAttention(const Context&, In x, const float alpha, const int head_number, Out out);
+
+void FusedRope(const Context&, In q, Maybe k, Maybe v, Maybe sin, Maybe cos, Maybe position_ids,
+               bool use_neox_rotary_style, bool time_major, float rotary_emb_base, Out out_q,
+               Out out_k, Out out_v);
+void FusedRopeGrad(const Context&, Maybe sin, Maybe cos, Maybe position_ids, In out_q_grad,
+                   Maybe out_k_grad, Maybe out_v_grad, bool use_neox_rotary_style, bool time_major,
+                   float rotary_emb_base, Out q_grad, Out k_grad, Out v_grad);
+
+void RmsNorm(const Context&, In x, Maybe scale, const std::vector<int64_t>& normalized_shape,
+             double epsilon, Out y, Out invvar);
+void RmsNormGrad(const Context&, In x, Maybe scale, In invvar, In y_grad,
+                 const std::vector<int64_t>& normalized_shape, double epsilon, Out x_grad,
+                 Out scale_grad);
+void FusedRmsNormExt(const Context&, In x, In scale, float epsilon, Out y, Out invvar);
+void FusedRmsNormExtGrad(const Context&, In x, In scale, In invvar, In y_grad, float epsilon,
+                         Out x_grad, Out scale_grad);
+void FusedBiasDropoutResidualLayerNorm(const Context&, In x, In residual, Maybe bias,
+                                       Maybe ln_scale, Maybe ln_bias, float dropout_rate,
+                                       bool is_test, bool dropout_fix_seed, int dropout_seed,
+                                       Text dropout_implementation, float ln_epsilon, Out y,
+                                       Out bias_dropout_residual_out, Out dropout_mask_out,
+                                       Out ln_mean, Out ln_variance);
+void FusedBiasDropoutResidualLayerNormGrad(
+    const Context&, In x, In residual, Maybe bias, Maybe ln_scale, Maybe ln_bias, In ln_mean,
+    In ln_variance, In bias_dropout_residual_out, In dropout_mask_out, In y_grad,
+    float dropout_rate, bool is_test, bool dropout_fix_seed, int dropout_seed,
+    Text dropout_implementation, float ln_epsilon, Out x_grad, Out residual_grad, Out bias_grad,
+    Out ln_scale_grad, Out ln_bias_grad);
+
+void FusedDropoutAdd(const Context&, In x, In y, Maybe seed_tensor, const phi::Scalar& p,
+                     bool is_test, Text mode, int seed, bool fix_seed, Out out, Out seed_offset);
+void FusedDropoutAddGrad(const Context&, In seed_offset, In out_grad, const phi::Scalar& p,
+                         bool is_test, Text mode, bool fix_seed, Out x_grad, Out y_grad);
+void FusedGemmEpilogue(const Context&, In x, In y, In bias, const bool trans_x, const bool trans_y,
+                       Text activation, Out out, Out reserve_space);
+void FusedGemmEpilogueGrad(const Context&, In x, In y, Maybe reserve_space, In out_grad,
+                           const bool trans_x, const bool trans_y, Text activation_grad, Out x_grad,
+                           Out y_grad, Out bias_grad);
+void FusedLinearParamGradAdd(const Context&, In x, In dout, Maybe dweight, Maybe dbias,
+                             bool multi_precision, bool has_bias, Out dweight_out, Out dbias_out);
+
+}  // namespace openxpu::paddle_plugin::signatures

@@ -1,0 +1,180 @@
+# phi kernels of attention, mapped to openxpu.ops.attention.
+
+from __future__ import annotations
+
+import math
+
+from openxpu.ops import attention
+from openxpu.ops.attention import Mask, Packed, Padded, plan_seeds
+from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
+from openxpu.ops.reduce import accumulation_dtype, plan_reduce
+from openxpu.paddle.kernels import phi_kernel
+from openxpu.paddle.outputs import required, unused
+
+
+def _scale(q: Tensor) -> float:
+    return 1 / math.sqrt(max(q.shape[-1], 1))
+
+
+def _seeds(
+    b: PlanBuilder, fixed: Tensor | None, seed_offset: Tensor, dropout: float, is_test: bool, counters: int
+) -> tuple[Tensor, float]:
+    """(where key and counter are, the probability of dropping a weight). Without dropout nothing is written."""
+    seeds = required(b, seed_offset, "i64")
+    drop = 0.0 if is_test else dropout
+    if drop >= 1:
+        raise Unsupported(f"attention that drops weights with probability {drop} keeps none.")
+    if drop > 0:
+        plan_seeds(b, fixed, seeds, counters)
+    return seeds, drop
+
+
+def _forward(
+    b: PlanBuilder, q: Tensor, k: Tensor, v: Tensor, fixed: Tensor | None, bias: Tensor | None, bounds: Tensor | None,
+    dropout: float, causal: bool, return_softmax: bool, is_test: bool, out: Tensor, softmax: Tensor, lse: Tensor,
+    seed_offset: Tensor,
+) -> None:  # fmt: skip
+    lse = required(b, lse, accumulation_dtype(q.dtype))
+    seeds, drop = _seeds(
+        b, fixed, seed_offset, dropout, is_test, q.shape[0] * q.shape[2] * q.shape[1] * k.shape[1]
+    )
+    mask = Mask(bias, bounds, seeds, drop)
+    attention.plan_flash_attention(b, q, k, v, out, lse, _scale(q), causal, mask)
+    if return_softmax:
+        b.zero(softmax)
+        attention.plan_attention_weights(b, q, k, lse, softmax, _scale(q), causal, mask)
+    else:
+        unused(b, softmax)
+
+
+def _of_the_result(dout: Tensor | None) -> Tensor:
+    if dout is None:
+        raise Unsupported(
+            "the weights that attention returns have no gradient of their own; only its result has."
+        )
+    return dout
+
+
+@phi_kernel
+def flash_attn(
+    b: PlanBuilder, q: Tensor, k: Tensor, v: Tensor, fixed_seed_offset: Tensor | None, attn_mask: Tensor | None,
+    dropout: float, causal: bool, return_softmax: bool, is_test: bool, rng_name: str,
+    out: Tensor, softmax: Tensor, softmax_lse: Tensor, seed_offset: Tensor,
+) -> None:  # fmt: skip
+    bias = None if causal else attn_mask
+    _forward(
+        b, q, k, v, fixed_seed_offset, bias, None, dropout, causal, return_softmax, is_test, out, softmax,
+        softmax_lse, seed_offset,
+    )  # fmt: skip
+
+
+@phi_kernel
+def flash_attn_grad(
+    b: PlanBuilder, q: Tensor, k: Tensor, v: Tensor, out: Tensor, softmax_lse: Tensor, seed_offset: Tensor,
+    attn_mask: Tensor | None, dout: Tensor | None, dropout: float, causal: bool,
+    dq: Tensor | None, dk: Tensor | None, dv: Tensor | None,
+) -> None:  # fmt: skip
+    dout = _of_the_result(dout)
+    mask = Mask(None if causal else attn_mask, None, seed_offset, dropout)
+    attention.plan_flash_attention_grad(
+        b, q, k, v, out, softmax_lse, dout, dq, dk, dv, _scale(q), causal, mask
+    )
+
+
+@phi_kernel
+def flashmask_attention(
+    b: PlanBuilder, q: Tensor, k: Tensor, v: Tensor, startend_row_indices: Tensor, fixed_seed_offset: Tensor | None,
+    dropout: float, causal: bool, return_softmax: bool, is_test: bool, rng_name: str,
+    out: Tensor, softmax: Tensor, softmax_lse: Tensor, seed_offset: Tensor,
+) -> None:  # fmt: skip
+    _forward(
+        b, q, k, v, fixed_seed_offset, None, startend_row_indices, dropout, causal, return_softmax, is_test, out, softmax,
+        softmax_lse, seed_offset,
+    )  # fmt: skip
+
+
+@phi_kernel
+def flashmask_attention_grad(
+    b: PlanBuilder, q: Tensor, k: Tensor, v: Tensor, startend_row_indices: Tensor, out: Tensor, softmax_lse: Tensor,
+    seed_offset: Tensor, dout: Tensor, dropout: float, causal: bool,
+    dq: Tensor | None, dk: Tensor | None, dv: Tensor | None,
+) -> None:  # fmt: skip
+    mask = Mask(None, startend_row_indices, seed_offset, dropout)
+    attention.plan_flash_attention_grad(
+        b, q, k, v, out, softmax_lse, dout, dq, dk, dv, _scale(q), causal, mask
+    )
+
+
+@phi_kernel
+def flash_attn_unpadded(
+    b: PlanBuilder, q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor,
+    fixed_seed_offset: Tensor | None, attn_mask: Tensor | None, max_seqlen_q: int, max_seqlen_k: int, scale: float,
+    dropout: float, causal: bool, return_softmax: bool, is_test: bool, rng_name: str,
+    out: Tensor, softmax: Tensor, softmax_lse: Tensor, seed_offset: Tensor,
+) -> None:  # fmt: skip
+    if attn_mask is not None or return_softmax:
+        raise Unsupported(
+            "attention of packed sequences takes no mask and returns no weights; pad them for these."
+        )
+    packed = Packed(cu_seqlens_q, cu_seqlens_k, int(max_seqlen_q), int(max_seqlen_k))
+    lse = required(b, softmax_lse, accumulation_dtype(q.dtype))
+    unused(b, softmax)
+    batch = cu_seqlens_q.numel - 1
+    seeds, drop = _seeds(
+        b, fixed_seed_offset, seed_offset, dropout, is_test, batch * q.shape[1] * packed.longest_q * packed.longest_k
+    )  # fmt: skip
+    attention.plan_flash_attention(b, q, k, v, out, lse, scale, causal, Mask(seeds=seeds, drop=drop), packed)
+
+
+@phi_kernel
+def flash_attn_unpadded_grad(
+    b: PlanBuilder, q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, out: Tensor,
+    softmax_lse: Tensor, seed_offset: Tensor, attn_mask: Tensor | None, dout: Tensor, max_seqlen_q: int,
+    max_seqlen_k: int, scale: float, dropout: float, causal: bool,
+    dq: Tensor | None, dk: Tensor | None, dv: Tensor | None,
+) -> None:  # fmt: skip
+    packed = Packed(cu_seqlens_q, cu_seqlens_k, int(max_seqlen_q), int(max_seqlen_k))
+    mask = Mask(seeds=seed_offset, drop=dropout)
+    attention.plan_flash_attention_grad(
+        b, q, k, v, out, softmax_lse, dout, dq, dk, dv, scale, causal, mask, packed
+    )
+
+
+@phi_kernel
+def calc_reduced_attn_scores(
+    b: PlanBuilder, q: Tensor, k: Tensor, softmax_lse: Tensor, reduced_scores: Tensor
+) -> None:
+    attention.plan_attention_weights(b, q, k, softmax_lse, reduced_scores, _scale(q), False, summed=True)
+
+
+@phi_kernel
+def variable_length_memory_efficient_attention(
+    b: PlanBuilder, query: Tensor, key: Tensor, value: Tensor, seq_lens: Tensor, kv_seq_lens: Tensor,
+    mask: Tensor | None, scale: float, causal: bool, pre_cache_length: int, out: Tensor,
+) -> None:  # fmt: skip
+    q, k, v, rows = (t.permute(0, 2, 1, 3) for t in (query, key, value, out))
+    b.zero(out)
+    if mask is not None:  # it may be longer than what it masks
+        mask = mask.view((*mask.shape[:2], q.shape[1], k.shape[1]), mask.strides)
+    lse = b.scratch((q.shape[0], q.shape[2], q.shape[1]), accumulation_dtype(q.dtype))
+    lengths = Padded(seq_lens, kv_seq_lens, pre_cache_length)
+    attention.plan_flash_attention(b, q, k, v, rows, lse, scale, causal, Mask(bias=mask), lengths)
+
+
+@phi_kernel
+def self_dp_attention(b: PlanBuilder, x: Tensor, alpha: float, head_number: int, out: Tensor) -> None:
+    batch, rows, _, heads, depth = x.shape
+    strides = (x.strides[0], x.strides[1], x.strides[3], x.strides[4])
+    q, k, v = (x.view((batch, rows, heads, depth), strides, i * x.strides[2]) for i in range(3))
+    lse = b.scratch((batch, heads, rows), accumulation_dtype(x.dtype))
+    attention.plan_flash_attention(b, q, k, v, out.reshape(batch, rows, heads, depth), lse, alpha, False)
+
+
+@phi_kernel
+def blha_get_max_len(
+    b: PlanBuilder, seq_lens_encoder: Tensor, seq_lens_decoder: Tensor, batch_size: Tensor,
+    max_enc_len_this_time: Tensor, max_dec_len_this_time: Tensor,
+) -> None:  # fmt: skip
+    pairs = ((seq_lens_encoder, max_enc_len_this_time), (seq_lens_decoder, max_dec_len_this_time))
+    for lengths, longest in pairs:
+        plan_reduce(b, lengths.reshape(-1), longest.reshape(1), (0,), "max")
