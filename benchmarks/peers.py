@@ -166,8 +166,9 @@ def in_turn(
     warm_up: int = 2,
     per_peer: dict[str, dict[str, Any]] | None = None,
     notes: dict[str, str] | None = None,
+    rest: float | None = None,
 ) -> list[Row]:
-    """What `compare` says, on processes that run already and stay."""
+    """What `compare` says, on processes that run already and stay. `rest` replaces each peer's own."""
     notes = dict(notes or {})
     first: dict[str, float] = {}
     samples: dict[str, list[list[float]]] = {}
@@ -186,7 +187,7 @@ def in_turn(
             except PeerFailed as failure:
                 notes[name] = str(failure).strip()
                 del samples[name]
-            time.sleep(PEERS[name].rest)
+            time.sleep(PEERS[name].rest if rest is None else rest)
     rows = []
     for name in peers:
         if name in notes:
