@@ -40,11 +40,13 @@ def normal(d: Draw) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Input:
-    """One input: its values, a dtype of its own (default: the case's), and whether its gradient is compared."""
+    """One input: its values, a dtype of its own (default: the case's), whether its gradient is compared, and whether it
+    takes part in the cases that are views."""
 
     draw: Generator = normal
     dtype: str | None = None
     grad: bool = True
+    views: bool = True
 
 
 def uniform(low: float, high: float) -> Generator:

@@ -144,7 +144,7 @@ def run(
                 tensors.append(None)
                 continue
             if widened is None:
-                tensor = laid_out(array, case.layout, place)
+                tensor = laid_out(array, case.layout if given.views else "contiguous", place)
             else:
                 own = NAMES[array.dtype]
                 tensor = to_paddle(
@@ -152,20 +152,32 @@ def run(
                 )
             tensor.stop_gradient = not (gradients and given.grad and array.dtype.kind not in "biu")
             tensors.append(tensor)
-        outputs = flat(case.row.call(*tensors, **attrs))
-        result = Outcome([to_numpy(t) for t in outputs], [])
-        if gradients:
-            leaves = [t for t in tensors if t is not None and not t.stop_gradient]
-            tops = [(i, t) for i, t in enumerate(outputs) if not t.stop_gradient]
-            ups = []
-            for i, t in tops:
-                name = NAMES[to_numpy(t).dtype]
-                # Both devices get the same gradient: rounded to the case's dtype before it is widened.
-                up = upstream(case, i, t.shape, case.dtype if name in FLOATS else name).astype(NUMPY[name])
-                ups.append(to_paddle(np.abs(up) if magnitudes else up, place))
-            if tops and leaves:
-                found = paddle.grad([t for _, t in tops], leaves, ups, allow_unused=True)
-                result.gradients = [None if g is None else to_numpy(g) for g in found]
+        if case.row.view:
+            paddle.set_flags({"FLAGS_use_stride_kernel": False})
+        try:
+            return _called(case, tensors, attrs, place, gradients, magnitudes)
+        finally:
+            if case.row.view:
+                paddle.set_flags({"FLAGS_use_stride_kernel": True})
+
+
+def _called(
+    case: Case, tensors: Sequence[Any], attrs: dict[str, Any], place: Any, gradients: bool, magnitudes: bool
+) -> Outcome:
+    outputs = flat(case.row.call(*tensors, **attrs))
+    result = Outcome([to_numpy(t) for t in outputs], [])
+    if gradients:
+        leaves = [t for t in tensors if t is not None and not t.stop_gradient]
+        tops = [(i, t) for i, t in enumerate(outputs) if not t.stop_gradient]
+        ups = []
+        for i, t in tops:
+            name = NAMES[to_numpy(t).dtype]
+            # Both devices get the same gradient: rounded to the case's dtype before it is widened.
+            up = upstream(case, i, t.shape, case.dtype if name in FLOATS else name).astype(NUMPY[name])
+            ups.append(to_paddle(np.abs(up) if magnitudes else up, place))
+        if tops and leaves:
+            found = paddle.grad([t for _, t in tops], leaves, ups, allow_unused=True)
+            result.gradients = [None if g is None else to_numpy(g) for g in found]
     return result
 
 

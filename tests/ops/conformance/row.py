@@ -66,6 +66,7 @@ class Row:
     layouts: tuple[str, ...]
     inplace: Callable[..., Any] | None
     typed: bool
+    view: bool
     finite: bool
     static: bool | str
     inference: bool | str
@@ -103,6 +104,7 @@ def row(
     layouts: Sequence[str] = LAYOUTS,
     inplace: Callable[..., Any] | None = None,
     typed: bool = False,
+    view: bool = False,
     finite: bool = True,
     static: bool | str = True,
     inference: bool | str = True,
@@ -134,6 +136,7 @@ def row(
     layouts         views to run: transposed, strided, overlapping
     inplace         the same operator as a call that changes its first input
     typed           the call takes dtype="float32", ...: for operators without inputs
+    view            in eager mode Paddle answers with a view and calls no kernel, so it is told to do without views
     finite          gradients are also compared with finite differences in f64
     static          False or a reason: the call cannot be put into a program; inference: the same for a saved one
     allow           {phi kernel: reason} of fallbacks that the call may make beside the kernel
@@ -173,9 +176,10 @@ def row(
         if grad_tolerance is None
         else _tolerance(grad_tolerance),
         extremes=extremes,
-        layouts=tuple(layouts) if inputs else (),
+        layouts=tuple(layouts) if inputs and not view else (),
         inplace=inplace,
         typed=typed,
+        view=view,
         finite=finite,
         static=static,
         inference=inference,

@@ -61,7 +61,6 @@ ROWS = [
     unary("erf"),
     unary("abs"),
     unary("sign", special=np.sign, grad=("scale",), finite=False),
-    unary("negative", call=paddle.neg, grad=("scale",), static="Paddle writes it as scale in a program"),
     unary("floor", finite=False),
     unary("ceil", finite=False),
     unary("round", attrs=[{}, {"decimals": 2}, {"decimals": -1}], finite=False),

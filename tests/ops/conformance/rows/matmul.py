@@ -4,7 +4,7 @@ from __future__ import annotations
 import paddle
 from conformance.draw import normal
 from conformance.row import row
-from paddle import _C_ops as ops
+from paddle import _legacy_C_ops as legacy
 
 PRODUCTS = [
     ((3, 5), (5, 4)), ((7,), (7,)), ((3, 5), (5,)), ((5,), (5, 4)), ((2, 3, 5), (5, 4)), ((2, 1, 3, 5), (1, 4, 5, 6)), ((0, 5), (5, 4)),
@@ -18,7 +18,7 @@ TRANSPOSED = [
 ROWS = [
     row("matmul", lambda x, y, transpose_x=False, transpose_y=False: paddle.matmul(x, y, transpose_x, transpose_y), normal, normal,
         scale="terms", extremes="", shapes=PRODUCTS, cases=TRANSPOSED),
-    row("matmul_with_flatten", ops.matmul_with_flatten, normal, normal, scale="terms", extremes="",
+    row("matmul_with_flatten", lambda x, y, x_num_col_dims, y_num_col_dims: legacy.mul(x, y, "x_num_col_dims", x_num_col_dims, "y_num_col_dims", y_num_col_dims), normal, normal, static="only old programs have it", scale="terms", extremes="",
         cases=[(((3, 5), (5, 4)), {"x_num_col_dims": 1, "y_num_col_dims": 1}), (((2, 3, 5), (5, 4)), {"x_num_col_dims": 2, "y_num_col_dims": 1}), (((3, 2, 5), (2, 5, 4)), {"x_num_col_dims": 1, "y_num_col_dims": 2}),
                (((17, 33), (33, 65)), {"x_num_col_dims": 1, "y_num_col_dims": 1})], shapes=[]),
     row("bmm", paddle.bmm, normal, normal, scale="terms", extremes="", shapes=[((2, 3, 5), (2, 5, 4)), ((3, 17, 40), (3, 40, 19)), ((1, 1, 1), (1, 1, 1)), ((0, 3, 5), (0, 5, 4)), ((5, 65, 33), (5, 33, 7))]),

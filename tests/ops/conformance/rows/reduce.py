@@ -44,7 +44,7 @@ def reduction(kernel: str, call: Any, draw: Any = normal, **more: Any) -> Row:
 def raw(kernel: str, draw: Any = normal, **more: Any) -> Row:
     """The kernel of old programs, which say whether they reduce everything."""
     call = getattr(legacy, f"reduce_{kernel}")
-    return row(f"{kernel}_raw", lambda x, keepdim: call(x, "dim", [0], "keep_dim", keepdim, "reduce_all", True), draw,
+    return row(f"{kernel}_raw", lambda x, keepdim: call(x, "dim", list(range(x.ndim)), "keep_dim", keepdim, "reduce_all", True), draw,
                **{"shapes": [(3, 5), (7, 33), (7,), (2, 3, 4, 5), (33, 65), (20011,)], "attrs": [{"keepdim": False}, {"keepdim": True}], "static": "only old programs have it", **more})  # fmt: skip
 
 
