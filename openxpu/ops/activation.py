@@ -84,7 +84,7 @@ UNARY = {
     "softplus": Unary("activation.softplus", "activation.softplus_grad", "x", (1.0, 20.0), effort=4),
     "softsign": Unary("activation.softsign", "activation.softsign_grad", "x"),
     "softshrink": Unary("activation.softshrink", "activation.softshrink_grad", "x", (0.5,)),
-    "hard_shrink": Unary("activation.hard_shrink", "activation.softshrink_grad", "x", (0.5,)),
+    "hard_shrink": Unary("activation.hard_shrink", "activation.hard_shrink_grad", "x", (0.5,)),
     "tanh_shrink": Unary("activation.tanh_shrink", "activation.tanh_shrink_grad", "x", effort=3),
     "stanh": Unary("activation.stanh", "activation.stanh_grad", "x", (0.67, 1.7159), effort=3),
     "mish": Unary("activation.mish", "activation.mish_grad", "x", (20.0,), effort=3),
@@ -112,8 +112,8 @@ def plan_unary_grad(
 
 
 def plan_round(b: PlanBuilder, x: Tensor, out: Tensor, decimals: int = 0) -> None:
-    """Rounds halves away from zero, at `decimals` digits after the point."""
-    if decimals == 0:
+    """Rounds halves to the even neighbour, at `decimals` digits after the point. Integers stay as they are."""
+    if decimals == 0 or x.dtype not in ("f16", "bf16", "f32", "f64"):
         plan_unary(b, x, out, "round")
     else:
         plan_map(b, "activation.round_decimals", [x], out, [10.0**decimals])

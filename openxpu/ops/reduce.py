@@ -327,14 +327,7 @@ def plan_mean_grad(b: PlanBuilder, dy: Tensor, dx: Tensor, axis: Sequence[int]) 
 def plan_order_grad(
     b: PlanBuilder, x: Tensor, y: Tensor, dy: Tensor, dx: Tensor, axis: Sequence[int]
 ) -> None:
-    """max and min: every element that equals the result gets the whole gradient, as in Paddle."""
-    plan_reduce_grad(b, dx, dy, axis, "equal", x, y)
-
-
-def plan_shared_order_grad(
-    b: PlanBuilder, x: Tensor, y: Tensor, dy: Tensor, dx: Tensor, axis: Sequence[int]
-) -> None:
-    """amax and amin: elements that equal the result share the gradient."""
+    """max, min, amax and amin: elements that equal the result share the gradient."""
     acc = accumulation_dtype(x.dtype)
     matches = b.scratch(x.shape, acc)
     plan_reduce_grad(b, matches, dy, axis, "match", x, y)

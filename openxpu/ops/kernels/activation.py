@@ -87,10 +87,12 @@ def ceil(x):
 
 @triton.jit
 def round(x):
-    """Halves away from zero."""
+    """Halves to the even neighbour."""
     size = tl.abs(x)
     whole = tl.floor(size)
-    whole = tl.where(size - whole >= 0.5, whole + 1.0, whole)
+    rest = size - whole
+    odd = whole - 2.0 * tl.floor(whole * 0.5)
+    whole = tl.where((rest > 0.5) | ((rest == 0.5) & (odd != 0.0)), whole + 1.0, whole)
     return tl.where(x < 0, -whole, whole)
 
 
@@ -101,8 +103,7 @@ def round_decimals(x, factor):
 
 @triton.jit
 def sign(x):
-    zero = x - x
-    return tl.where(x > 0, zero + 1, tl.where(x < 0, zero - 1, zero)).to(x.dtype)
+    return tl.where(x > 0, 1, tl.where(x < 0, -1, tl.where(x == x, 0, x))).to(x.dtype)
 
 
 @triton.jit
@@ -151,7 +152,7 @@ def logit(x, eps):
 
 @triton.jit
 def relu(x):
-    return tl.where(x < 0, 0, x)
+    return tl.where(x > 0, x, 0)
 
 
 @triton.jit
@@ -235,7 +236,12 @@ def softshrink(x, threshold):
 
 @triton.jit
 def hard_shrink(x, threshold):
-    return tl.where((x > threshold) | (x < -threshold), x, 0.0)
+    return tl.where((x < threshold) & (x > -threshold), 0.0, x)
+
+
+@triton.jit
+def hard_shrink_grad(x, d, threshold):
+    return tl.where((x < threshold) & (x > -threshold), 0.0, d)
 
 
 @triton.jit

@@ -8,7 +8,7 @@ from typing import Any
 from openxpu.ops import compare, creation, layout
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
 from openxpu.paddle.kernels import phi_kernel
-from openxpu.paddle.outputs import unused
+from openxpu.paddle.outputs import typed, unused
 
 Ints = Sequence[int]
 
@@ -367,7 +367,8 @@ def put_along_axis_grad(
 ) -> None:
     if not include_self:
         raise Unsupported("The gradient of put_along_axis without the tensor itself is not planned.")
-    layout.plan_put_along_axis_grad(b, index, d, dx, dvalue, axis, reduce)
+    # Paddle describes dvalue by the indices, dtype included.
+    layout.plan_put_along_axis_grad(b, index, d, dx, typed(b, dvalue, d.dtype), axis, reduce)
 
 
 @phi_kernel

@@ -165,14 +165,14 @@ def min_grad(
 def amax_grad(
     b: PlanBuilder, x: Tensor, y: Tensor, dy: Tensor, dims: Axes, keep_dim: bool, reduce_all: bool, dx: Tensor
 ) -> None:
-    reduce.plan_shared_order_grad(b, x, y, dy, dx, normalize_axes(dims, x.ndim, reduce_all))
+    reduce.plan_order_grad(b, x, y, dy, dx, normalize_axes(dims, x.ndim, reduce_all))
 
 
 @phi_kernel
 def amin_grad(
     b: PlanBuilder, x: Tensor, y: Tensor, dy: Tensor, dims: Axes, keep_dim: bool, reduce_all: bool, dx: Tensor
 ) -> None:
-    reduce.plan_shared_order_grad(b, x, y, dy, dx, normalize_axes(dims, x.ndim, reduce_all))
+    reduce.plan_order_grad(b, x, y, dy, dx, normalize_axes(dims, x.ndim, reduce_all))
 
 
 @phi_kernel

@@ -38,6 +38,17 @@ def normal(d: Draw) -> np.ndarray:
     return values + 1j * d.rng.standard_normal(d.shape) if d.dtype in ("c64", "c128") else values
 
 
+@dataclass(frozen=True)
+class Input:
+    """One input: its values, a dtype of its own (default: the case's), whether its gradient is compared, and whether it
+    takes part in the cases that are views."""
+
+    draw: Generator = normal
+    dtype: str | None = None
+    grad: bool = True
+    views: bool = True
+
+
 def uniform(low: float, high: float) -> Generator:
     """Numbers between low and high, integers included (low <= integer <= high)."""
 
@@ -115,10 +126,10 @@ def extremes(dtype: str) -> np.ndarray:
     ).astype(numpy)  # fmt: skip
 
 
-def with_extremes(values: np.ndarray, rng: np.random.Generator, dtype: str) -> np.ndarray:
-    """The values with a third of them, and all of the first, replaced by the dtype's extremes."""
-    special = extremes(dtype)
+def with_extremes(values: np.ndarray, rng: np.random.Generator, dtype: str, chosen: Any = "") -> np.ndarray:
+    """The values with a third of them replaced by the dtype's extremes, or by the `chosen` numbers."""
+    special = extremes(dtype) if isinstance(chosen, str) else np.array(chosen).astype(NUMPY[dtype])
     flat = values.reshape(-1).astype(special.dtype)
-    chosen = rng.random(flat.size) < 1 / 3
-    flat[chosen] = rng.choice(special, int(chosen.sum()))
+    where = rng.random(flat.size) < 1 / 3
+    flat[where] = rng.choice(special, int(where.sum()))
     return flat.reshape(values.shape)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from conformance.draw import Draw, Generator, normal
+from conformance.draw import Draw, Generator, Input
 from conformance.dtypes import CLAIMED, is_float, is_integer
 
 Shape = tuple[int, ...]
@@ -39,15 +39,6 @@ DEFAULT_TOLERANCE = {"f32": 8.0, "f64": 32.0, "f16": 2.0, "bf16": 2.0, "c64": 8.
 
 
 @dataclass(frozen=True)
-class Input:
-    """One input: its values, a dtype of its own (default: the case's), and whether its gradient is compared."""
-
-    draw: Generator = normal
-    dtype: str | None = None
-    grad: bool = True
-
-
-@dataclass(frozen=True)
 class Row:
     """See `row`, which fills in the defaults."""
 
@@ -64,16 +55,18 @@ class Row:
     backward: tuple[str, ...]
     backward_dtypes: tuple[str, ...]
     reference: Callable[..., Any] | None
+    special: Callable[..., Any] | None
     check: Callable[..., None] | None
     law: Callable[..., Any] | None
     scale: str | float
     grad_scale: str | float
     tolerance: Mapping[str, float]
     grad_tolerance: Mapping[str, float]
-    extremes: str
+    extremes: str | Sequence[float]
     layouts: tuple[str, ...]
     inplace: Callable[..., Any] | None
     typed: bool
+    view: bool
     finite: bool
     static: bool | str
     inference: bool | str
@@ -100,16 +93,18 @@ def row(
     also: Sequence[str] = (),
     grad: bool | Sequence[str] | None = None,
     reference: Callable[..., Any] | None = None,
+    special: Callable[..., Any] | None = None,
     check: Callable[..., None] | None = None,
     law: Callable[..., Any] | None = None,
     scale: str | float = "tensor",
     grad_scale: str | float = "tensor",
     tolerance: float | Mapping[str, float] = 1.0,
     grad_tolerance: float | Mapping[str, float] | None = None,
-    extremes: str = "fi",
+    extremes: str | Sequence[float] = "fi",
     layouts: Sequence[str] = LAYOUTS,
     inplace: Callable[..., Any] | None = None,
     typed: bool = False,
+    view: bool = False,
     finite: bool = True,
     static: bool | str = True,
     inference: bool | str = True,
@@ -130,15 +125,18 @@ def row(
     also            further phi kernels that the call must reach
     grad            default: whether the kernel has a `_grad` line; or the names of the kernels that are its gradient
     reference       NumPy instead of Paddle's CPU kernel: (*arrays, **attrs) -> array or arrays; floats come as f64
+    special         NumPy as another right answer for extreme values, where Paddle's CPU kernel flushes, clips or gives NaN
     check           instead of a reference: (outputs, arrays, attrs), asserts; for what has no one right answer
     law             random numbers: (**attrs) -> a frozen distribution of SciPy that the output follows
     scale           what errors are measured against, see compare.py: "element", "tensor", "terms", or an absolute number;
                     grad_scale: the same for gradients, which often subtract rounded outputs
     tolerance       a factor on DEFAULT_TOLERANCE, or {dtype: units of eps}; grad_tolerance: the same, default three times that
-    extremes        "f": also NaN, infinities, denormals, the largest; "i": also the smallest and largest integers; "": neither
+    extremes        "f": also NaN, infinities, denormals, the largest; "i": also the smallest and largest integers; "":
+                    neither; or the numbers to be used instead
     layouts         views to run: transposed, strided, overlapping
     inplace         the same operator as a call that changes its first input
     typed           the call takes dtype="float32", ...: for operators without inputs
+    view            in eager mode Paddle answers with a view and calls no kernel, so it is told to do without views
     finite          gradients are also compared with finite differences in f64
     static          False or a reason: the call cannot be put into a program; inference: the same for a saved one
     allow           {phi kernel: reason} of fallbacks that the call may make beside the kernel
@@ -168,6 +166,7 @@ def row(
         backward=backward,
         backward_dtypes=differentiable,
         reference=reference,
+        special=special,
         check=check,
         law=law,
         scale=scale,
@@ -177,9 +176,10 @@ def row(
         if grad_tolerance is None
         else _tolerance(grad_tolerance),
         extremes=extremes,
-        layouts=tuple(layouts) if inputs else (),
+        layouts=tuple(layouts) if inputs and not view else (),
         inplace=inplace,
         typed=typed,
+        view=view,
         finite=finite,
         static=static,
         inference=inference,
@@ -275,7 +275,10 @@ def cases(row: Row, dtype: str) -> Iterator[Case]:
         suited = [(s, a) for s, a in everything if _suits(layout, s)]
         for shapes, attrs in _spread(suited, 4 if primary else 2):
             yield Case(row, dtype, shapes, attrs, layout)
-    if (is_float(dtype) and "f" in row.extremes) or (is_integer(dtype) and "i" in row.extremes):
+    listed = not isinstance(row.extremes, str)
+    if (is_float(dtype) and (listed or "f" in row.extremes)) or (
+        is_integer(dtype) and not listed and "i" in row.extremes
+    ):
         sized = [c for c in everything if 8 <= Case(row, dtype, *c).numel <= 4096]
         for shapes, attrs in _spread(sorted(sized, key=lambda c: -Case(row, dtype, *c).numel), 4):
             yield Case(row, dtype, shapes, attrs, extreme=True)

@@ -42,6 +42,8 @@ def attempt(checks: Iterable[tuple[Callable[[Case], None], Case]], sample: bool 
             failures.append(str(error))
         except engine.Refused as error:
             refused.append(str(error))
+        except Exception as error:
+            failures.append(f"{case.id}: {engine.brief(error)}")
     if refused and (sample or len(refused) == count):
         failures += [f"both devices refuse the case: {sentence}" for sentence in refused]
     if failures:
