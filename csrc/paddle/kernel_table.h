@@ -24,6 +24,7 @@ struct CachedPlan {
   struct OutputRule {
     Plan::Output kind = Plan::Output::kMeta;
     DType dtype = DType::kF32;
+    bool measured = false;  // a stage of the plan gives it its size
   };
   std::vector<OutputRule> outputs;  // one for each present output, in call order
 };
