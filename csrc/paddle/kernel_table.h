@@ -15,6 +15,8 @@ class CustomContext;
 
 namespace openxpu::paddle_plugin {
 
+enum class Arg : uint8_t;  // bridge.h
+
 // A plan together with what it takes to allocate its outputs.
 struct CachedPlan {
   std::vector<uint64_t> signature;
@@ -50,7 +52,7 @@ class PlanCache {
 struct Kernel {
   Kernel(std::string name, std::string group) : name(std::move(name)), group(std::move(group)) {}
   const std::string name;
-  const std::string group;  // the Python module that maps it, or "device": needs no plan
+  const std::string group;          // the Python module that maps it, or "device": needs no plan
   std::vector<std::string> dtypes;  // as Paddle writes them; complete once the plug-in is loaded
   std::atomic<uint64_t> native_calls{0};   // ran as compiled kernels on a card's stream
   std::atomic<uint64_t> refused_calls{0};  // the planner refused; ran on the CPU (fallback.cc)
@@ -63,6 +65,8 @@ struct Kernel {
   bool moves_bits = false;
   // Set for kernels whose output has no size yet when the kernel is called (output_sizes.cc).
   void (*size_outputs)(const void* const* args) = nullptr;
+  // The same for kernels with optional tensors, which look different in a program.
+  void (*size_optional)(const Arg* kinds, const void* const* args) = nullptr;
   // Set for kernels that need no plan (device_kernels.cc).
   void (*direct)(const phi::CustomContext& context, const void* const* args) = nullptr;
 };
