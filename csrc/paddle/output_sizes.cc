@@ -116,7 +116,7 @@ void connect_output_sizes() {
   find_kernel("contiguous")->size_outputs = dense_contiguous;
   for (const char* name : {"contiguous", "strided_copy"}) find_kernel(name)->moves_bits = true;
   find_kernel("strided_copy")->size_outputs = view_strided_copy;
-  connect_interpolation_sizes();
+  connect_image_sizes();
 }
 
 }  // namespace openxpu::paddle_plugin

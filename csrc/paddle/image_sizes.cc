@@ -1,4 +1,5 @@
-// Sizes of interpolated images that are given by tensors, as programs give them.
+// Sizes of images that shape inference leaves open: interpolation to a size that a tensor holds,
+// crops.
 #include "bridge.h"
 #include "kernel_table.h"
 #include "output_sizes.h"
@@ -11,6 +12,10 @@ const phi::DenseTensor* optional_tensor(Arg kind, const void* pointer) {
   return static_cast<const paddle::optional<phi::DenseTensor>*>(pointer)->get_ptr();
 }
 
+const phi::DenseTensor& tensor(const void* pointer) {
+  return *static_cast<const phi::DenseTensor*>(pointer);
+}
+
 // (x, out_size, size_tensor, scale_tensor, data_layout, out_d, out_h, out_w, scale, ..., out): a
 // list of sizes comes before one tensor of sizes, and that before scales.
 void size_interpolation(const Arg* kinds, const void* const* args) {
@@ -20,8 +25,7 @@ void size_interpolation(const Arg* kinds, const void* const* args) {
   const auto& parts = *static_cast<const paddle::optional<Tensors>*>(args[2]);
   const bool listed = parts && !parts->empty();
   if (whole == nullptr && factors == nullptr && !listed) return;
-  const auto& x = *(kinds[0] == Arg::kMaybeTensor ? optional_tensor(kinds[0], args[0])
-                                                  : static_cast<const phi::DenseTensor*>(args[0]));
+  const auto& x = tensor(args[0]);
   auto* out = *static_cast<phi::DenseTensor* const*>(args[12]);
   const int sides = x.dims().size() - 2;
   const int first = *static_cast<const std::string*>(args[4]) == "NHWC" ? 1 : 2;
@@ -48,9 +52,28 @@ void size_interpolation(const Arg* kinds, const void* const* args) {
   out->Resize(dims);
 }
 
+// (x, shape, offsets, out): -1 in shape takes what there is.
+void size_crop(const void* const* args) {
+  const auto& x = tensor(args[0]);
+  const auto& shape = static_cast<const phi::IntArray*>(args[1])->GetData();
+  const auto& offsets = static_cast<const phi::IntArray*>(args[2])->GetData();
+  common::DDim dims = x.dims();
+  for (size_t i = 0; i < shape.size(); ++i) {
+    dims[i] = shape[i] == -1 ? x.dims()[i] - offsets[i] : shape[i];
+  }
+  (*static_cast<phi::DenseTensor* const*>(args[3]))->Resize(dims);
+}
+
+// (x, out_grad, offsets, x_grad)
+void size_crop_grad(const void* const* args) {
+  (*static_cast<phi::DenseTensor* const*>(args[3]))->Resize(tensor(args[0]).dims());
+}
+
 }  // namespace
 
-void connect_interpolation_sizes() {
+void connect_image_sizes() {
+  find_kernel("crop")->size_outputs = size_crop;
+  find_kernel("crop_grad")->size_outputs = size_crop_grad;
   for (const char* name : {"linear_interp", "bilinear_interp", "trilinear_interp", "nearest_interp",
                            "bicubic_interp", "interp_antialias"}) {
     find_kernel(name)->size_optional = size_interpolation;
