@@ -105,6 +105,7 @@ void view_strided_copy(const void* const* args) {
 std::vector<int> host_inputs(const std::string& kernel) {
   if (kernel == "arange_tensor") return {0, 1, 2};
   if (kernel == "linspace") return {2};
+  if (kernel.find("interp") != std::string::npos) return {1, 2, 3};
   return {};
 }
 
@@ -115,6 +116,7 @@ void connect_output_sizes() {
   find_kernel("contiguous")->size_outputs = dense_contiguous;
   for (const char* name : {"contiguous", "strided_copy"}) find_kernel(name)->moves_bits = true;
   find_kernel("strided_copy")->size_outputs = view_strided_copy;
+  connect_image_sizes();
 }
 
 }  // namespace openxpu::paddle_plugin

@@ -11,5 +11,6 @@ std::vector<int> host_inputs(const std::string& kernel);
 
 // Gives those kernels their functions; after registration.
 void connect_output_sizes();
+void connect_image_sizes();
 
 }  // namespace openxpu::paddle_plugin
