@@ -79,6 +79,27 @@ void size_topk(const void* const* args) {
   for (int i : {5, 6}) as<phi::DenseTensor*>(args[i])->Resize(dims);
 }
 
+// (x, states, weights, lengths, dropout, bidirectional, inputs, hidden, layers, mode, seed,
+// is_test, out, dropout state, last states, reserve): what training keeps, as in
+// openxpu/ops/rnn.py.
+void size_rnn(const void* const* args) {
+  const common::DDim& x = as<phi::DenseTensor>(args[0]).dims();
+  const int64_t directions = as<bool>(args[5]) ? 2 : 1, layers = as<int>(args[8]);
+  const std::string& mode = as<std::string>(args[9]);
+  const int64_t plane = x[1] * as<int>(args[7]), step = plane * x[0], states = step + plane;
+  const int64_t layer = mode == "LSTM"  ? 4 * step + 2 * states
+                        : mode == "GRU" ? 4 * step + states
+                                        : step + states;
+  const bool training = !as<bool>(args[11]), dropping = as<float>(args[4]) > 0 && layers > 1;
+  auto* masks = as<phi::DenseTensor*>(args[13]);
+  auto* reserve = as<phi::DenseTensor*>(args[15]);
+  const int64_t between = (layers - 1) * directions * step;
+  // The state may be that of another call, or bytes of a layer that was trained on the CPU.
+  if (training) masks->clear();
+  masks->Resize({dropping ? between : 1});
+  reserve->Resize({layers * directions * layer + between});
+}
+
 // (x, out): Paddle hands over an output with the strides of the input.
 void dense_contiguous(const void* const* args) {
   auto* out = as<phi::DenseTensor*>(args[1]);
@@ -113,6 +134,7 @@ void connect_output_sizes() {
   find_kernel("arange_tensor")->direct = arange_tensor;
   find_kernel("linspace")->size_outputs = size_linspace;
   find_kernel("topk")->size_outputs = size_topk;
+  find_kernel("rnn")->size_outputs = size_rnn;
   find_kernel("contiguous")->size_outputs = dense_contiguous;
   for (const char* name : {"contiguous", "strided_copy"}) find_kernel(name)->moves_bits = true;
   find_kernel("strided_copy")->size_outputs = view_strided_copy;
