@@ -14,13 +14,13 @@ ANCHORS = [10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 3
 
 def corners(d: Draw) -> np.ndarray:
     """(left, top, right, bottom)."""
-    low = d.rng.uniform(0, 50, d.shape[:-1] + (2,))
+    low = d.rng.uniform(0, 50, (*d.shape[:-1], 2))
     return np.concatenate([low, low + d.rng.uniform(3, 40, low.shape)], -1)
 
 
 def truth(d: Draw) -> np.ndarray:
     """Centres and sides in units of the image; some boxes are empty."""
-    sides = d.rng.uniform(0.02, 0.5, d.shape[:-1] + (2,)) * (d.rng.random(d.shape[:-1] + (1,)) < 0.8)
+    sides = d.rng.uniform(0.02, 0.5, (*d.shape[:-1], 2)) * (d.rng.random((*d.shape[:-1], 1)) < 0.8)
     return np.concatenate([d.rng.uniform(0.05, 0.95, sides.shape), sides], -1)
 
 
@@ -40,7 +40,7 @@ PRIOR = {"min_sizes": [10.0, 30.0], "variance": [0.1, 0.1, 0.2, 0.2], "aspect_ra
 ROWS = [
     row(
         "prior_box",
-        lambda x, image, **a: ops.prior_box(x, image, **a),
+        ops.prior_box,
         Input(grad=False),
         Input(grad=False),
         shapes=(((2, 3, 7, 9), (2, 3, 70, 95)), ((1, 1, 1, 1), (1, 3, 20, 20)), ((1, 2, 33, 20), (1, 3, 300, 300))),

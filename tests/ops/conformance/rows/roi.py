@@ -11,7 +11,7 @@ def boxes(d: Draw) -> np.ndarray:
     """Boxes that reach beyond the image here and there, at least four pixels of the feature map wide and high."""
     scale = d.attrs["spatial_scale"]
     height, width = (extent / scale for extent in d.shapes[0][2:])
-    low = d.rng.uniform(-0.1, 0.5, d.shape[:-1] + (2,)) * (width, height)
+    low = d.rng.uniform(-0.1, 0.5, (*d.shape[:-1], 2)) * (width, height)
     sides = 4 / scale + d.rng.uniform(0, 0.6, low.shape) * (width, height)
     return np.concatenate([low, low + sides], -1)
 
@@ -42,7 +42,7 @@ def attrs(**more: object) -> list[dict[str, object]]:
 ROWS = [
     row(
         "roi_align",
-        lambda x, boxes, counts, **a: ops.roi_align(x, boxes, counts, **a),
+        ops.roi_align,
         *INPUTS,
         shapes=SHAPES,
         attrs=[
@@ -56,7 +56,7 @@ ROWS = [
     ),
     row(
         "roi_pool",
-        lambda x, boxes, counts, **a: ops.roi_pool(x, boxes, counts, **a),
+        ops.roi_pool,
         *INPUTS,
         shapes=SHAPES,
         attrs=attrs(),
@@ -68,7 +68,7 @@ ROWS = [
     row(
         # Bins whose edges are exact in every dtype: a rounding error there would change which pixels are in.
         "psroi_pool",
-        lambda x, boxes, counts, **a: ops.psroi_pool(x, boxes, counts, **a),
+        ops.psroi_pool,
         *INPUTS,
         shapes=(((2, 16, 30, 41), (9, 4), (2,)), ((4, 272, 9, 7), (5, 4), (4,)), ((1, 8, 5, 6), (40, 4), (1,))),
         attrs=[{"output_size": 2, "spatial_scale": scale} for scale in (0.5, 1.0)],
