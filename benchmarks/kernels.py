@@ -334,6 +334,20 @@ def topk(ours: bool, n: int, k: int) -> Call:
     return lambda: torch.topk(a, k, out=(values, indices))
 
 
+def sort(ours: bool, rows: int, n: int) -> Call:
+    x = normal(rows, n)
+    if ours:
+        from openxpu.ops.sort import plan_argsort
+
+        o = Ours()
+        a, values, indices = o.array(x), o.empty(x.shape), o.empty(x.shape, "i64")
+        return lambda: o.run(plan_argsort, [a], [values, indices], -1, False)
+    torch = torch_module()
+    a = torch.from_numpy(x)
+    values, indices = torch.zeros(rows, n), torch.zeros(rows, n, dtype=torch.int64)
+    return lambda: torch.sort(a, out=(values, indices))
+
+
 # ---- products --------------------------------------------------------------------------------------
 
 
@@ -436,6 +450,8 @@ def cases() -> Iterator[Case]:
     yield Case("cumsum 1 x 65536", "order", "cumsum", {"rows": 1, "n": 65536}, 1.0, 8 * 65536)
     yield Case("cumsum 1024 x 1024", "order", "cumsum", {"rows": 1024, "n": 1024}, 1.0, 8 << 20)
     yield Case("topk 64 of 65536", "order", "topk", {"n": 65536, "k": 64}, 1.0, 4 * 65536)
+    for rows, n, title in ((1, 65536, "sort 65536"), (1000, 1000, "sort 1000 x 1000")):
+        yield Case(title, "order", "sort", {"rows": rows, "n": n}, 1.0, 16 * rows * n)
     for dtype, goal in (("f32", 1.0), ("bf16", 0.95), ("i8", 0.95)):
         for n in (256, 512, 1024, 2048, 777, 1000):
             odd = 0.95 if n in (777, 1000) else goal

@@ -486,8 +486,13 @@ std::shared_ptr<const CachedPlan> plan_signature(Kernel& kernel, Call& call, uin
   if (entry->plan) {
     const size_t outputs = call.outputs_begun ? call.tensors.size() - call.first_output : 0;
     for (size_t i = 0; i < outputs; ++i) {
+      const auto tensor = static_cast<uint32_t>(call.first_output + i);
       CachedPlan::OutputRule rule;
-      rule.kind = entry->plan->output(static_cast<uint32_t>(call.first_output + i), &rule.dtype);
+      rule.kind = entry->plan->output(tensor, &rule.dtype);
+      for (const Plan* stage = entry->plan.get(); stage->measure();) {
+        stage = stage->measure()->next.get();
+        if (stage->measured_extents(tensor) != nullptr) rule.measured = true;
+      }
       entry->outputs.push_back(rule);
     }
   }
@@ -522,6 +527,25 @@ void leave_foreign_memory(Call& call, phi::DenseTensor* output) {
   }
 }
 
+void allocate(const phi::CustomContext& context, Call& call, const CachedPlan& entry, size_t number,
+              const Kernel& kernel) {
+  auto* tensor = const_cast<phi::DenseTensor*>(call.tensors[call.first_output + number]);
+  const CachedPlan::OutputRule& rule = entry.outputs[number];
+  const phi::DataType dtype =
+      rule.kind == Plan::Output::kDType ? phi_dtype(rule.dtype) : tensor->dtype();
+  if (dtype == phi::DataType::UNDEFINED) {
+    throw Error("Kernel " + kernel.name + " has an output (number " + std::to_string(number) +
+                ") without a dtype: its mapping must name one with set_output.");
+  }
+  leave_foreign_memory(call, tensor);
+  const bool fresh = !tensor->has_allocation();  // in place, it is the input's
+  context.Alloc(tensor, dtype);
+  if (const int junk = poison(); junk >= 0 && fresh && tensor->numel() > 0) {
+    reinterpret_cast<Stream*>(context.stream())
+        ->fill(address(*tensor), junk, tensor->numel() * phi::SizeOf(dtype));
+  }
+}
+
 // True when the call has at least one element to compute.
 bool allocate_outputs(const phi::CustomContext& context, Call& call, const CachedPlan& entry,
                       const Kernel& kernel) {
@@ -529,28 +553,14 @@ bool allocate_outputs(const phi::CustomContext& context, Call& call, const Cache
   for (size_t i = 0; i < entry.outputs.size(); ++i) {
     auto* tensor = const_cast<phi::DenseTensor*>(call.tensors[call.first_output + i]);
     const CachedPlan::OutputRule& rule = entry.outputs[i];
-    phi::DataType dtype = tensor->dtype();
-    switch (rule.kind) {
-      case Plan::Output::kLeave:  // not allocated here, but a view of memory that exists is written
-        work = work || (tensor->has_allocation() && tensor->numel() > 0);
-        continue;
-      case Plan::Output::kDType:
-        dtype = phi_dtype(rule.dtype);
-        break;
-      case Plan::Output::kMeta:
-        if (dtype == phi::DataType::UNDEFINED) {
-          throw Error("Kernel " + kernel.name + " has an output (number " + std::to_string(i) +
-                      ") without a dtype: its mapping must name one with set_output.");
-        }
-        break;
-    }
-    leave_foreign_memory(call, tensor);
-    const bool fresh = !tensor->has_allocation();  // in place, it is the input's
-    context.Alloc(tensor, dtype);
-    work = work || tensor->numel() > 0;
-    if (const int junk = poison(); junk >= 0 && fresh && tensor->numel() > 0) {
-      reinterpret_cast<Stream*>(context.stream())
-          ->fill(address(*tensor), junk, tensor->numel() * phi::SizeOf(dtype));
+    if (rule.measured) {  // allocated when its size is known
+      work = true;
+    } else if (rule.kind == Plan::Output::kLeave) {
+      // Not allocated here, but a view of memory that exists is written.
+      work = work || (tensor->has_allocation() && tensor->numel() > 0);
+    } else {
+      allocate(context, call, entry, i, kernel);
+      work = work || tensor->numel() > 0;
     }
   }
   return work;
@@ -559,7 +569,8 @@ bool allocate_outputs(const phi::CustomContext& context, Call& call, const Cache
 // The Philox state of a card is set from Paddle's generator and used at once by one replay.
 std::mutex philox_mutex;
 
-void replay(const phi::CustomContext& context, Call& call, const Plan& plan) {
+void replay(const phi::CustomContext& context, Call& call, const Plan& plan, void* kept = nullptr,
+            const int64_t* counts = nullptr) {
   Row<void*, 24> addresses;
   const size_t count = call.tensors.size();
   addresses.grow(count);
@@ -567,13 +578,49 @@ void replay(const phi::CustomContext& context, Call& call, const Plan& plan) {
   auto& stream = *reinterpret_cast<Stream*>(context.stream());
   const EnqueueNote note(stream, plan.step_count());
   if (plan.philox_increment == 0) {
-    plan.replay(stream, addresses.data(), count, call.dynamics.data(), call.dynamics.size());
+    plan.replay_stage(stream, addresses.data(), count, call.dynamics.data(), call.dynamics.size(),
+                      kept, counts);
     return;
   }
   const auto state = context.GetGenerator()->IncrementOffset(plan.philox_increment);
   std::lock_guard<std::mutex> lock(philox_mutex);
   stream.card().set_philox(state.first, state.second);
-  plan.replay(stream, addresses.data(), count, call.dynamics.data(), call.dynamics.size());
+  plan.replay_stage(stream, addresses.data(), count, call.dynamics.data(), call.dynamics.size(),
+                    kept, counts);
+}
+
+// Outputs whose size depends on values: stage after stage, and after each the counts that it left
+// are waited for. What a call needs between its stages is its own, so that calls may run on many
+// threads at once; the stream's order keeps the block alive for what is still queued.
+void replay_stages(const phi::CustomContext& context, Call& call, const CachedPlan& entry,
+                   const Kernel& kernel) {
+  const Plan* stage = entry.plan.get();
+  phi::DenseTensor kept;
+  kept.Resize({static_cast<int64_t>(stage->measure()->kept_bytes)});
+  context.Alloc(&kept, phi::DataType::UINT8);
+  std::vector<int64_t> counts(stage->measure()->counts, 0);
+  replay(context, call, *stage, kept.data(), counts.data());
+  auto& stream = *reinterpret_cast<Stream*>(context.stream());
+  while (stage->measure()) {
+    {
+      const EnqueueNote note(stream, 1);
+      stream.copy(counts.data(), kept.data(), 8 * counts.size(), OPENXPU_CARD_TO_HOST);
+    }
+    stream.synchronize();
+    stage = stage->measure()->next.get();
+    for (size_t i = 0; i < entry.outputs.size(); ++i) {
+      const size_t index = call.first_output + i;
+      const Plan::Extents* extents = stage->measured_extents(static_cast<uint32_t>(index));
+      if (extents == nullptr) continue;
+      std::vector<int64_t> dims;
+      for (int64_t extent : *extents) {
+        dims.push_back(extent >= 0 ? extent : counts.at(static_cast<size_t>(-1 - extent)));
+      }
+      const_cast<phi::DenseTensor*>(call.tensors[index])->Resize(common::make_ddim(dims));
+      allocate(context, call, entry, i, kernel);
+    }
+    replay(context, call, *stage, kept.data(), counts.data());
+  }
 }
 
 }  // namespace
@@ -620,6 +667,7 @@ static void run(Kernel& kernel, const phi::CustomContext& context, const Arg* ki
   }
   kernel.native_calls.fetch_add(1, std::memory_order_relaxed);
   if (!allocate_outputs(context, call, *entry, kernel)) return;
+  if (entry->plan->measure()) return replay_stages(context, call, *entry, kernel);
   replay(context, call, *entry->plan);
 }
 

@@ -70,6 +70,10 @@ void Plan::check(const std::vector<Slot>& slots) {
                       " and has " + std::to_string(constants_.size()) +
                       "; add the constant first.");
         break;
+      case Slot::kKept:
+      case Slot::kCount:
+        needs_kept_ = true;
+        break;
       default:
         break;
     }
@@ -145,13 +149,36 @@ Plan::Output Plan::output(uint32_t tensor, DType* dtype) const {
   return Output::kMeta;
 }
 
-void Plan::replay(Stream& stream, void* const* tensors, size_t tensor_count, const Scalar* dynamics,
-                  size_t dynamic_count) const {
+void Plan::set_next(uint64_t kept_bytes, uint32_t counts, std::shared_ptr<const Plan> next) {
+  if (!next || kept_bytes < 8 * uint64_t{counts})
+    throw Error("Plan \"" + name_ + "\": a stage needs a plan that follows it, and room for " +
+                std::to_string(counts) + " counts in " + std::to_string(kept_bytes) +
+                " bytes that are kept.");
+  measure_ = Measure{kept_bytes, counts, std::move(next)};
+}
+
+void Plan::size_output(uint32_t tensor, Extents extents) {
+  extents_.emplace_back(tensor, std::move(extents));
+}
+
+const Plan::Extents* Plan::measured_extents(uint32_t tensor) const {
+  for (const auto& [index, extents] : extents_)
+    if (index == tensor) return &extents;
+  return nullptr;
+}
+
+void Plan::replay_stage(Stream& stream, void* const* tensors, size_t tensor_count,
+                        const Scalar* dynamics, size_t dynamic_count, void* kept_memory,
+                        const int64_t* counts) const {
   if (tensor_count < tensor_count_ || dynamic_count < dynamic_count_)
     throw Error("Plan \"" + name_ + "\" wants " + std::to_string(tensor_count_) + " tensors and " +
                 std::to_string(dynamic_count_) + " dynamic numbers; " +
                 std::to_string(tensor_count) + " and " + std::to_string(dynamic_count) +
                 " were given.");
+  if ((needs_kept_ || measure_) && kept_memory == nullptr)
+    throw Error("Plan \"" + name_ +
+                "\" has outputs whose sizes are measured; it runs in stages, with memory that is "
+                "kept between them.");
   if (steps_.empty()) return;
   std::pair<uint64_t, uint64_t> philox{0, 0};
   if (philox_increment != 0) philox = stream.card().advance_philox(philox_increment);
@@ -180,6 +207,10 @@ void Plan::replay(Stream& stream, void* const* tensors, size_t tensor_count, con
         return float_bits(as_double(dynamics[s.index]));
       case Slot::kDynamicF64:
         return double_bits(as_double(dynamics[s.index]));
+      case Slot::kKept:
+        return reinterpret_cast<uint64_t>(kept_memory) + s.value;
+      case Slot::kCount:
+        return static_cast<uint64_t>(counts[s.index]);
       case Slot::kSeed:
         return philox.first;
       case Slot::kOffset:

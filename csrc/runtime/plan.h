@@ -62,6 +62,8 @@ struct Slot {
     kDynamicI32,
     kDynamicF32,
     kDynamicF64,  // dynamic scalar `index`, converted
+    kKept,        // memory that outlives a stage + `value`
+    kCount,       // the `index`-th count that the stages before have measured
     kSeed,
     kOffset
   } kind;
@@ -88,6 +90,21 @@ class Plan {
   uint64_t workspace_bytes = 0;
   uint64_t philox_increment = 0;
 
+  // Outputs whose size depends on values: this plan is a first stage, which leaves numbers (i64)
+  // at the start of a block that is kept. They are read back, give outputs their sizes, and are
+  // arguments of the stage after.
+  struct Measure {
+    uint64_t kept_bytes = 0;
+    uint32_t counts = 0;
+    std::shared_ptr<const Plan> next;
+  };
+  // Extents of an output: a number, or -1 - k for the k-th count.
+  using Extents = std::vector<int64_t>;
+  void set_next(uint64_t kept_bytes, uint32_t counts, std::shared_ptr<const Plan> next);
+  void size_output(uint32_t tensor, Extents extents);
+  const std::optional<Measure>& measure() const { return measure_; }
+  const Extents* measured_extents(uint32_t tensor) const;  // null: the output has its size
+
   const std::string& name() const { return name_; }
   size_t step_count() const { return steps_.size(); }
   size_t launch_count() const { return launch_count_; }
@@ -96,7 +113,13 @@ class Plan {
 
   // Enqueues all steps on the stream and returns. The plan is kept alive until they have run.
   void replay(Stream& stream, void* const* tensors, size_t tensor_count,
-              const Scalar* dynamics = nullptr, size_t dynamic_count = 0) const;
+              const Scalar* dynamics = nullptr, size_t dynamic_count = 0) const {
+    replay_stage(stream, tensors, tensor_count, dynamics, dynamic_count, nullptr, nullptr);
+  }
+  // The same for one stage of several; `counts` are those that the stages before have measured.
+  void replay_stage(Stream& stream, void* const* tensors, size_t tensor_count,
+                    const Scalar* dynamics, size_t dynamic_count, void* kept_memory,
+                    const int64_t* counts) const;
 
  private:
   struct Step {
@@ -121,6 +144,9 @@ class Plan {
   std::vector<Slot> slots_;
   std::vector<std::unique_ptr<uint64_t[]>> constants_;
   std::vector<std::pair<uint32_t, std::optional<DType>>> outputs_;
+  std::vector<std::pair<uint32_t, Extents>> extents_;
+  std::optional<Measure> measure_;
+  bool needs_kept_ = false;
   size_t launch_count_ = 0;
   uint32_t tensor_count_ = 0, dynamic_count_ = 0;
   // Own count, because a queue entry holds a plan without a heap allocation.

@@ -156,6 +156,18 @@ class Dynamic:
 
 
 @dataclass(frozen=True)
+class Count:
+    """The `index`-th number of those that a stage measures (`PlanBuilder.count`). An extent of an output, and, after
+    `PlanBuilder.measure`, an i64 argument of kernels; `place` is where the stage writes it."""
+
+    index: int
+
+    @property
+    def place(self) -> Tensor:
+        return Tensor((), "i64", (), ("k", 8 * self.index))
+
+
+@dataclass(frozen=True)
 class _Generator:
     name: str
 
@@ -163,7 +175,7 @@ class _Generator:
 SEED = _Generator("seed")
 OFFSET = _Generator("offset")
 Scalar = int | float | bool | I64 | F64 | Dynamic
-Argument = Tensor | Scalar | _Generator | None
+Argument = Tensor | Scalar | Count | _Generator | None
 
 
 def streams(out: Tensor) -> bool:
@@ -221,7 +233,14 @@ class Fill:
     value: int
 
 
-Step = Launch | Copy | Fill
+@dataclass(frozen=True)
+class Measure:
+    """The end of a stage, and the sizes that outputs get: extents, or -1 - k for the k-th count."""
+
+    sizes: dict[int, list[int]] = field(default_factory=dict)
+
+
+Step = Launch | Copy | Fill | Measure
 
 
 def _argument(arg: Argument) -> tuple[str, Slot]:
@@ -242,6 +261,8 @@ def _argument(arg: Argument) -> tuple[str, Slot]:
         return "f64", ("f64", float(arg.value))
     if isinstance(arg, Dynamic):
         return arg.kind, ("d", arg.index, arg.kind)
+    if isinstance(arg, Count):
+        return "i64", ("n", arg.index)
     if isinstance(arg, _Generator):
         return "i64", (arg.name,)
     raise TypeError(
@@ -259,6 +280,8 @@ class PlanBuilder:
     workspace_bytes: int = 0
     philox_increment: int = 0
     output_dtypes: dict[int, str | None] = field(default_factory=dict)
+    counts: int = 0
+    kept_bytes: int = 0
 
     def scratch(self, shape: Sequence[int], dtype: str) -> Tensor:
         """A contiguous tensor in the workspace. Its contents are undefined at first."""
@@ -266,6 +289,35 @@ class PlanBuilder:
         start = -(-self.workspace_bytes // _WORKSPACE_ALIGNMENT) * _WORKSPACE_ALIGNMENT
         self.workspace_bytes = start + math.prod(shape) * ITEMSIZE[dtype]
         return Tensor(shape, dtype, contiguous_strides(shape), ("w", start))
+
+    def count(self) -> Count:
+        """A number (i64) that is known when this stage has run, such as how many elements an output has: kernels
+        write it to `place`, `measure` reads it. Ask for all counts before anything is `kept`."""
+        if self.kept_bytes > 8 * self.counts:
+            raise ValueError(f"{self.name}: counts come before what is kept")
+        self.counts += 1
+        self.kept_bytes = 8 * self.counts
+        return Count(self.counts - 1)
+
+    def kept(self, shape: Sequence[int], dtype: str) -> Tensor:
+        """Like `scratch`, for what a later stage reads: the workspace is anyone's between stages."""
+        shape = tuple(shape)
+        start = -(-self.kept_bytes // _WORKSPACE_ALIGNMENT) * _WORKSPACE_ALIGNMENT
+        self.kept_bytes = start + math.prod(shape) * ITEMSIZE[dtype]
+        return Tensor(shape, dtype, contiguous_strides(shape), ("k", start))
+
+    def measure(self, *outputs: tuple[Tensor | None, Sequence[int | Count]]) -> None:
+        """Ends a stage of an operator whose outputs' sizes depend on values: the counts are waited for and read, and each
+        (output, shape) is allocated. What is launched after it may take counts as arguments, but has a fixed grid, which
+        covers the largest size that is possible. A wait costs more than a launch, so most such operators have two stages."""
+        if not self.counts:
+            raise ValueError(f"{self.name}: there is no count to measure")
+        sizes = {
+            out.slot[1]: [-1 - n.index if isinstance(n, Count) else n for n in shape]
+            for out, shape in outputs
+            if out is not None
+        }
+        self.steps.append(Measure(sizes))
 
     def constant(self, array: np.ndarray) -> Tensor:
         """A small read-only table that lives as long as the plan."""
@@ -323,11 +375,20 @@ class PlanBuilder:
         from openxpu import _runtime
         from openxpu.compiler import get_kernel
 
-        plan = _runtime.Plan(self.name)
-        for data in self.constants:
-            plan.add_constant(data)
+        def stage() -> Any:
+            plan = _runtime.Plan(self.name)
+            plan.workspace_bytes = self.workspace_bytes
+            for data in self.constants:
+                plan.add_constant(data)
+            return plan
+
+        stages = [plan := stage()]
         for step in self.steps:
-            if isinstance(step, Launch):
+            if isinstance(step, Measure):
+                stages.append(plan := stage())
+                for index, extents in step.sizes.items():
+                    plan.size_output(index, extents)
+            elif isinstance(step, Launch):
                 kernel = get_kernel(step.ref, step.arg_types, dict(step.constexprs))
                 plan.add_launch(
                     kernel.entry, kernel.scratch_bytes, step.grid, list(step.slots), step.cost, kernel.name
@@ -336,8 +397,9 @@ class PlanBuilder:
                 plan.add_copy(step.dst, step.src, step.nbytes)
             else:
                 plan.add_fill(step.dst, step.nbytes, step.value)
-        plan.workspace_bytes = self.workspace_bytes
-        plan.philox_increment = self.philox_increment
+        stages[0].philox_increment = self.philox_increment
         for index, dtype in self.output_dtypes.items():
-            plan.set_output(index, dtype)
-        return plan
+            stages[0].set_output(index, dtype)
+        for last in range(len(stages) - 1, 0, -1):
+            stages[last - 1].set_next(self.kept_bytes, self.counts, stages[last])
+        return stages[0]

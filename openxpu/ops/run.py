@@ -35,7 +35,7 @@ def run(
 
     An output is a (shape, dtype) to allocate, an Array to write into, or None. Attributes are part of the signature and
     must be hashable; what changes from call to call goes into `dynamic` and stands as `Dynamic(k)` among the attributes.
-    Returns the outputs: one Array, or a tuple of them."""
+    An output that the plan measures (PlanBuilder.measure) is given with any shape. Returns the outputs: one Array, or a tuple of them."""
     from openxpu import runtime
 
     arrays: list[Array] = []
@@ -69,7 +69,32 @@ def run(
             if len(_plans) >= _LIMIT:
                 _plans.pop(next(iter(_plans)))
             _plans[key] = ready
+    if ready.measure is not None:
+        return _run_stages(ready, arrays, results, list(dynamic), device)
     runtime.replay(ready, arrays, list(dynamic), device=device)
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _run_stages(ready: Any, arrays: list[Array], results: list[Any], dynamic: list[Any], device: Any) -> Any:
+    """Outputs whose size depends on values: what a stage has counted gives them their sizes in the next one."""
+    from openxpu import runtime
+
+    nbytes, count, _ = ready.measure
+    kept = runtime.empty((nbytes // 8 + 1,), "i64", device=device)
+    counts = [0] * count
+    stage = ready
+    while True:
+        runtime.replay(stage, arrays, dynamic, device=device, kept=kept, counts=counts)
+        if stage.measure is None:
+            break
+        stage = stage.measure[2]
+        counts = [int(number) for number in runtime.to_numpy(kept.view((count,), (1,)))]
+        for index, array in enumerate(arrays):
+            extents = stage.measured_extents(index)
+            if extents is not None:
+                shape = tuple(extent if extent >= 0 else counts[-1 - extent] for extent in extents)
+                arrays[index] = runtime.empty(shape, array.dtype, device=device)
+                results[next(i for i, result in enumerate(results) if result is array)] = arrays[index]
     return results[0] if len(results) == 1 else tuple(results)
 
 

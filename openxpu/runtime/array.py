@@ -328,8 +328,11 @@ def replay(
     arrays: Sequence[Array],
     dynamics: Sequence[int | float] = (),
     device: Device | None = None,
+    kept: Array | None = None,
+    counts: Sequence[int] = (),
 ) -> None:
-    """Enqueues a plan on the current stream of a card, its tensors being `arrays` in order."""
+    """Enqueues a plan on the current stream of a card, its tensors being `arrays` in order. Of a plan with several
+    stages, one stage: `kept` is its memory between the stages, `counts` what those before have measured."""
     if device is None:
         device = arrays[0].device if arrays else as_device(None)
     elif not isinstance(device, Device):
@@ -339,4 +342,10 @@ def replay(
             raise ValueError(
                 f"operator {plan.name} runs on {device}, but one of its arrays is on {array.device}"
             )
-    plan.replay(device.card.current_stream, [array._address for array in arrays], dynamics)
+    plan.replay(
+        device.card.current_stream,
+        [array._address for array in arrays],
+        dynamics,
+        None if kept is None else kept._address,
+        counts,
+    )

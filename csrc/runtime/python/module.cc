@@ -103,10 +103,12 @@ Slot slot_from(nb::handle object) {
     throw nb::value_error(
         ("A dynamic slot of type \"" + type + "\"; known are i64 i32 f32 f64.").c_str());
   }
+  if (kind == "k") return {Slot::kKept, 0, offset(1)};
+  if (kind == "n") return {Slot::kCount, number_at<uint32_t>(tuple, 1, "n"), 0};
   if (kind == "seed") return {Slot::kSeed, 0, 0};
   if (kind == "offset") return {Slot::kOffset, 0, 0};
   throw nb::value_error(("A slot of kind \"" + kind +
-                         "\"; known are t w c i f32 f64 d seed offset (docs/architecture.md).")
+                         "\"; known are t w c i f32 f64 d k n seed offset (docs/architecture.md).")
                             .c_str());
 }
 
@@ -115,7 +117,8 @@ Scalar scalar_from(nb::handle object) {
   return Scalar::Float(nb::cast<double>(object));
 }
 
-void replay(const PlanHandle& plan, Stream& stream, nb::sequence tensors, nb::sequence dynamics) {
+void replay(const PlanHandle& plan, Stream& stream, nb::sequence tensors, nb::sequence dynamics,
+            std::optional<uint64_t> kept, std::vector<int64_t> counts) {
   constexpr size_t kSmall = 32;
   void* small[kSmall];
   std::vector<void*> large;
@@ -135,7 +138,8 @@ void replay(const PlanHandle& plan, Stream& stream, nb::sequence tensors, nb::se
   if (PyErr_Occurred()) throw nb::python_error();
   std::vector<Scalar> scalars;
   for (nb::handle d : dynamics) scalars.push_back(scalar_from(d));
-  plan.plan->replay(stream, pointers, count, scalars.data(), scalars.size());
+  plan.plan->replay_stage(stream, pointers, count, scalars.data(), scalars.size(),
+                          reinterpret_cast<void*>(kept.value_or(0)), counts.data());
 }
 
 // Argument slots: ints as they are, floats as f32 (contract 1).
@@ -474,6 +478,33 @@ NB_MODULE(_runtime, m) {
                 tensor, dtype ? std::optional<DType>(dtype_from_name(*dtype)) : std::nullopt);
           },
           "tensor"_a, "dtype"_a.none())
+      .def(
+          "set_next",
+          [](PlanHandle& p, uint64_t kept_bytes, uint32_t counts, const PlanHandle& next) {
+            p.plan->set_next(kept_bytes, counts, next.plan);
+          },
+          "kept_bytes"_a, "counts"_a, "next"_a)
+      .def(
+          "size_output",
+          [](PlanHandle& p, uint32_t tensor, std::vector<int64_t> extents) {
+            p.plan->size_output(tensor, std::move(extents));
+          },
+          "tensor"_a, "extents"_a)
+      .def_prop_ro("measure",
+                   [](const PlanHandle& p) -> nb::object {
+                     const auto& m = p.plan->measure();
+                     if (!m) return nb::none();
+                     // What Python holds is only ever read.
+                     PlanHandle next{std::const_pointer_cast<Plan>(m->next)};
+                     return nb::make_tuple(m->kept_bytes, m->counts, std::move(next));
+                   })
+      .def(
+          "measured_extents",
+          [](const PlanHandle& p, uint32_t tensor) -> nb::object {
+            const Plan::Extents* extents = p.plan->measured_extents(tensor);
+            return extents ? nb::cast(*extents) : nb::none();
+          },
+          "tensor"_a)
       .def_prop_rw(
           "workspace_bytes", [](const PlanHandle& p) { return p.plan->workspace_bytes; },
           [](PlanHandle& p, uint64_t bytes) { p.plan->workspace_bytes = bytes; })
@@ -499,7 +530,8 @@ NB_MODULE(_runtime, m) {
             }
           },
           "tensor"_a)
-      .def("replay", &replay, "stream"_a, "tensors"_a, "dynamics"_a = nb::tuple());
+      .def("replay", &replay, "stream"_a, "tensors"_a, "dynamics"_a = nb::tuple(),
+           "kept"_a = nb::none(), "counts"_a = std::vector<int64_t>());
 
   nb::class_<TensorMeta>(m, "TensorMeta", "Shape, dtype and strides of a tensor in a call.")
       .def(
@@ -588,8 +620,9 @@ NB_MODULE(_runtime, m) {
     }
     return list;
   });
-  m.def("set_poison", &set_poison, "byte"_a,
-        "Fills fresh card memory, workspaces and outputs with this byte from now on; -1: no longer.");
+  m.def(
+      "set_poison", &set_poison, "byte"_a,
+      "Fills fresh card memory, workspaces and outputs with this byte from now on; -1: no longer.");
   m.def("trace_start", &trace_start);
   m.def("trace_stop", [] {
     nb::list list;
