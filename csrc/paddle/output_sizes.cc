@@ -1,6 +1,7 @@
 // The functions behind output_sizes.h: arange, linspace, and copies from and into views.
 #include "output_sizes.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 
@@ -121,6 +122,33 @@ void view_strided_copy(const void* const* args) {
   out->set_meta(meta);
 }
 
+// The greatest of some lengths, read from the card; 0 when there are none.
+int64_t longest(const phi::DenseTensor& lengths) {
+  if (lengths.numel() == 0) return 0;
+  const auto values = phi::IntArray(lengths).GetData();
+  return std::max<int64_t>(*std::max_element(values.begin(), values.end()), 0);
+}
+
+// (x, transitions, lengths, ends, scores, path): paths are as long as the longest sequence.
+void size_viterbi_decode(const void* const* args) {
+  as<phi::DenseTensor*>(args[5])->Resize(
+      {as<phi::DenseTensor>(args[0]).dims()[0], longest(as<phi::DenseTensor>(args[2]))});
+}
+
+// (x, y, lengths, lengths, normalized, count, out): Paddle leaves the output as wide as a sequence.
+void size_edit_distance(const void* const* args) {
+  as<phi::DenseTensor*>(args[6])->Resize({as<phi::DenseTensor>(args[0]).dims()[0], 1});
+}
+
+// (lengths, width, dtype, out): without a width as long as the longest.
+void size_sequence_mask(const void* const* args) {
+  const auto& lengths = as<phi::DenseTensor>(args[0]);
+  const auto width = as<phi::Scalar>(args[1]).to<int64_t>();
+  auto dims = common::vectorize<int64_t>(lengths.dims());
+  dims.push_back(width < 0 ? longest(lengths) : width);
+  as<phi::DenseTensor*>(args[3])->Resize(common::make_ddim(dims));
+}
+
 }  // namespace
 
 std::vector<int> host_inputs(const std::string& kernel) {
@@ -132,6 +160,9 @@ std::vector<int> host_inputs(const std::string& kernel) {
 
 void connect_output_sizes() {
   find_kernel("arange_tensor")->direct = arange_tensor;
+  find_kernel("viterbi_decode")->size_outputs = size_viterbi_decode;
+  find_kernel("edit_distance")->size_outputs = size_edit_distance;
+  find_kernel("sequence_mask_scalar")->size_outputs = size_sequence_mask;
   find_kernel("linspace")->size_outputs = size_linspace;
   find_kernel("topk")->size_outputs = size_topk;
   find_kernel("rnn")->size_outputs = size_rnn;

@@ -3,6 +3,7 @@
 #pragma once
 #include <vector>
 
+#include "paddle/phi/common/scalar.h"
 #include "paddle/phi/core/dense_tensor.h"
 
 namespace phi {
@@ -13,5 +14,9 @@ void AnchorGeneratorOpKernel(const Context& dev_ctx, const DenseTensor& input,
                              const std::vector<float>& aspect_ratios,
                              const std::vector<float>& variances, const std::vector<float>& stride,
                              float offset, DenseTensor* anchors, DenseTensor* variances_out);
+
+template <typename T, typename Context>
+void SequenceMaskScalarKernel(const Context& dev_ctx, const DenseTensor& x, const Scalar& max_len,
+                              DataType out_dtype, DenseTensor* y);
 
 }  // namespace phi
