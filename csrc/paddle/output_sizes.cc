@@ -1,4 +1,4 @@
-// The functions behind output_sizes.h: arange, linspace, and copies from and into views.
+// The functions behind output_sizes.h: arange, linspace, a norm, and copies from and into views.
 #include "output_sizes.h"
 
 #include <cmath>
@@ -79,6 +79,12 @@ void size_topk(const void* const* args) {
   for (int i : {5, 6}) as<phi::DenseTensor*>(args[i])->Resize(dims);
 }
 
+// (x, scale, epsilon, y, invvar): one factor for each row of x.
+void size_row_factors(const void* const* args) {
+  const phi::DDim& dims = as<phi::DenseTensor>(args[0]).dims();
+  as<phi::DenseTensor*>(args[4])->Resize(common::slice_ddim(dims, 0, dims.size() - 1));
+}
+
 // (x, out): Paddle hands over an output with the strides of the input.
 void dense_contiguous(const void* const* args) {
   auto* out = as<phi::DenseTensor*>(args[1]);
@@ -112,6 +118,7 @@ void connect_output_sizes() {
   find_kernel("arange_tensor")->direct = arange_tensor;
   find_kernel("linspace")->size_outputs = size_linspace;
   find_kernel("topk")->size_outputs = size_topk;
+  find_kernel("fused_rms_norm_ext")->size_outputs = size_row_factors;
   find_kernel("contiguous")->size_outputs = dense_contiguous;
   for (const char* name : {"contiguous", "strided_copy"}) find_kernel(name)->moves_bits = true;
   find_kernel("strided_copy")->size_outputs = view_strided_copy;
