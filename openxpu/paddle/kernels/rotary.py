@@ -14,9 +14,8 @@ def _rotate(
     for x, out in pairs:
         if x is None or out is None:
             continue
-        if time_major:
-            x, out = x.permute(1, 0, 2, 3), out.permute(1, 0, 2, 3)
-        plan_rotary(b, x, out, sin, cos, positions, neighbours, base, grad)
+        order = (1, 0, 2, 3) if time_major else (0, 1, 2, 3)
+        plan_rotary(b, x.permute(*order), out.permute(*order), sin, cos, positions, neighbours, base, grad)
 
 
 @phi_kernel
