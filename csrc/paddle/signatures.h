@@ -1,4 +1,5 @@
-// Signatures of phi kernels for which Paddle ships no header, as its operator definitions state them.
+// Signatures of phi kernels for which Paddle ships no header, as its operator definitions state
+// them.
 #pragma once
 #include <string>
 #include <vector>
@@ -58,12 +59,14 @@ void FusedBiasDropoutResidualLayerNorm(const Context&, In x, In residual, Maybe 
                                        Text dropout_implementation, float ln_epsilon, Out y,
                                        Out bias_dropout_residual_out, Out dropout_mask_out,
                                        Out ln_mean, Out ln_variance);
-void FusedBiasDropoutResidualLayerNormGrad(
-    const Context&, In x, In residual, Maybe bias, Maybe ln_scale, Maybe ln_bias, In ln_mean,
-    In ln_variance, In bias_dropout_residual_out, In dropout_mask_out, In y_grad,
-    float dropout_rate, bool is_test, bool dropout_fix_seed, int dropout_seed,
-    Text dropout_implementation, float ln_epsilon, Out x_grad, Out residual_grad, Out bias_grad,
-    Out ln_scale_grad, Out ln_bias_grad);
+void FusedBiasDropoutResidualLayerNormGrad(const Context&, In x, In residual, Maybe bias,
+                                           Maybe ln_scale, Maybe ln_bias, In ln_mean,
+                                           In ln_variance, In bias_dropout_residual_out,
+                                           In dropout_mask_out, In y_grad, float dropout_rate,
+                                           bool is_test, bool dropout_fix_seed, int dropout_seed,
+                                           Text dropout_implementation, float ln_epsilon,
+                                           Out x_grad, Out residual_grad, Out bias_grad,
+                                           Out ln_scale_grad, Out ln_bias_grad);
 
 void FusedDropoutAdd(const Context&, In x, In y, Maybe seed_tensor, const phi::Scalar& p,
                      bool is_test, Text mode, int seed, bool fix_seed, Out out, Out seed_offset);

@@ -51,11 +51,12 @@ def by_largest(back):
 
 
 def weights(d):
-    """Multiples of a step, with the largest number of steps in every column."""
+    """Multiples of a power of two, with the largest number of steps in every column of a group."""
     k, n = d.shape
-    x = d.rng.integers(-7, 8, (k, n)).astype(float)
-    x[:: d.attrs.get("group_size", -1) if d.attrs.get("group_size", -1) > 0 else k] = 7
-    return x / 8
+    steps = 7 if "4" in d.attrs["algo"] else 127
+    x = d.rng.integers(-steps, steps + 1, (k, n)).astype(float)
+    x[:: max(d.attrs.get("group_size", -1), 0) or k] = steps
+    return x / (steps + 1)
 
 
 def quantized(x, algo, group_size=-1):
@@ -123,13 +124,13 @@ ROWS = [
     row("fake_quantize_dequantize_abs_max", lambda x, round_type: ops.fake_quantize_dequantize_abs_max(x, 8, round_type), off_edges,
         shapes=[(3, 5), (7,), (2, 3, 4, 5), (20011,)], attrs=ROUNDS, reference=by_largest(True), extremes="", grad=False),
     row("fake_channel_wise_quantize_abs_max", lambda x, round_type, axis: ops.fake_channel_wise_quantize_abs_max(x, 8, round_type, axis, False), off_edges,
-        shapes=[(3, 5), (2, 3, 4, 5), (33, 65)], attrs=[{"round_type": 0, "axis": 0}, {"round_type": 1, "axis": 1}], reference=by_largest(False), extremes="", grad=False),
+        shapes=[(3, 5), (2, 3, 4, 5), (33, 65)], attrs=[{"round_type": 0, "axis": 0}, {"round_type": 1, "axis": 1}], reference=by_largest(False), extremes="", grad=False, inference="a predictor sets is_test, in which the scales are no outputs"),
     row("fake_channel_wise_quantize_dequantize_abs_max", lambda x, round_type, axis: ops.fake_channel_wise_quantize_dequantize_abs_max(x, 8, round_type, axis), off_edges,
         shapes=[(3, 5), (2, 3, 4, 5), (33, 65)], attrs=[{"round_type": 0, "axis": 0}, {"round_type": 1, "axis": 1}], reference=by_largest(True), extremes="", grad=False),
     row("fake_quantize_moving_average_abs_max", lambda x, s, a, t: ops.fake_quantize_moving_average_abs_max(x, s, a, t, 0.9, 8, False, 1)[1:], off_edges, ONE, ONE, ONE,
-        shapes=[((3, 5), (1,), (1,), (1,))], reference=average, extremes="", grad=False, layouts=("transposed",), tolerance=2),
+        shapes=[((3, 5), (1,), (1,), (1,))], reference=average, extremes="", grad=False, layouts=("transposed",), tolerance=2, inference="a predictor sets is_test, in which the scales are no outputs"),
     row("fake_quantize_dequantize_moving_average_abs_max", lambda x, s, a, t: ops.fake_quantize_dequantize_moving_average_abs_max(x, s, a, t, 0.9, 8, False, 1)[1:], off_edges, ONE, ONE, ONE,
-        shapes=[((3, 5), (1,), (1,), (1,))], reference=average, extremes="", grad=False, layouts=("transposed",), tolerance=2),
+        shapes=[((3, 5), (1,), (1,), (1,))], reference=average, extremes="", grad=False, layouts=("transposed",), tolerance=2, inference="a predictor sets is_test, in which the scales are no outputs"),
     row("fake_dequantize_max_abs", lambda x, s: ops.fake_dequantize_max_abs(x, s, 127.0), FREE, ONE, shapes=[((3, 5), (1,)), ((0, 3), (1,)), ((20011,), (1,))],
         reference=lambda x, s: x * s / 127, extremes=""),
     row("fake_channel_wise_dequantize_max_abs", lambda x, s: ops.fake_channel_wise_dequantize_max_abs(x, [s], [8], 1, 1), FREE, FREE, shapes=[((3, 5), (5,)), ((2, 3, 7), (3,))],
@@ -138,16 +139,18 @@ ROWS = [
         reference=lambda x, s: (x.astype("f8") * s / 127).astype("f4"), extremes=""),
     row("weight_quantize", lambda x, algo, group_size=-1: paddle.nn.quant.weight_quantize(x, algo, None, group_size), weights,
         shapes=[(64, 32), (128, 64)], attrs=[*ALGOS, {"algo": "llm.int8"}], reference=weight_quantize, extremes="", layouts=("transposed",)),
-    row("weight_dequantize", lambda q, s, algo, group_size=-1: paddle.nn.quant.weight_dequantize(q, s, algo, group_size), Input(bytes_of, "i8"), SCALE,
+    row("weight_dequantize", lambda q, s, algo, group_size=-1: paddle.nn.quant.weight_dequantize(q, s, algo, group_size=group_size), Input(bytes_of, "i8"), SCALE,
         shapes=[((32, 64), (32,))], attrs=[{"algo": "weight_only_int8"}],
         cases=[(((16, 64), (32,)), {"algo": "weight_only_int4"}), (((32, 128), (2, 32)), {"algo": "weight_only_int8", "group_size": 64}), (((16, 128), (2, 32)), {"algo": "weight_only_int4", "group_size": 64})],
         reference=dequantize, extremes="", layouts=()),
     row("weight_only_linear", call_linear, normal, Input(bytes_of, "i8"), FREE, SCALE,
         shapes=[((3, 64), (32, 64), (32,), (32,)), ((2, 5, 64), (32, 64), None, (32,)), ((33, 64), (32, 64), (32,), (32,))],
-        cases=[(((1, 64), (16, 64), (32,), (32,)), {"weight_dtype": "int4"}), (((40, 64), (16, 64), (32,), (32,)), {"weight_dtype": "int4"}),
-               (((3, 128), (32, 128), (32,), (2, 32)), {"group_size": 64}), (((3, 128), (16, 128), (32,), (2, 32)), {"weight_dtype": "int4", "group_size": 64}),
-               (((40, 128), (16, 128), None, (2, 32)), {"weight_dtype": "int4", "group_size": 64})],
+        cases=[(((1, 64), (16, 64), (32,), (32,)), {"weight_dtype": "int4"}), (((40, 64), (16, 64), (32,), (32,)), {"weight_dtype": "int4"})],
         reference=linear, extremes="", layouts=("transposed",), finite=False, tolerance=4),
+    row("weight_only_linear", call_linear, FREE, Input(bytes_of, "i8"), FREE, SCALE, name="weight_only_linear_in_groups",
+        shapes=[((3, 128), (32, 128), (32,), (2, 32)), ((40, 128), (32, 128), None, (2, 32))], attrs=[{"group_size": 64}],
+        cases=[(((3, 128), (16, 128), (32,), (2, 32)), {"weight_dtype": "int4", "group_size": 64}), (((40, 128), (16, 128), None, (2, 32)), {"weight_dtype": "int4", "group_size": 64})],
+        reference=linear, extremes="", layouts=("transposed",), tolerance=4, grad=False),
     row("llm_int8_linear", lambda x, q, b, s: paddle.nn.quant.llm_int8_linear(x, q, b, s, 6.0), FREE, Input(bytes_of, "i8"), FREE, Input(uniform(0.5, 2), "f32", grad=False),
         shapes=[((3, 64), (32, 64), (32,), (32,)), ((33, 64), (32, 64), (32,), (32,))], reference=linear, extremes="", layouts=(), tolerance=4),
 ]  # fmt: skip
