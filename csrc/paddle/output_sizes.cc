@@ -1,4 +1,4 @@
-// The functions behind output_sizes.h: arange, linspace, and copies from and into views.
+// The functions behind output_sizes.h: arange, linspace, a norm, and copies from and into views.
 #include "output_sizes.h"
 
 #include <algorithm>
@@ -101,6 +101,12 @@ void size_rnn(const void* const* args) {
   reserve->Resize({layers * directions * layer + between});
 }
 
+// (x, scale, epsilon, y, invvar): one factor for each row of x.
+void size_row_factors(const void* const* args) {
+  const phi::DDim& dims = as<phi::DenseTensor>(args[0]).dims();
+  as<phi::DenseTensor*>(args[4])->Resize(common::slice_ddim(dims, 0, dims.size() - 1));
+}
+
 // (x, out): Paddle hands over an output with the strides of the input.
 void dense_contiguous(const void* const* args) {
   auto* out = as<phi::DenseTensor*>(args[1]);
@@ -166,6 +172,7 @@ void connect_output_sizes() {
   find_kernel("linspace")->size_outputs = size_linspace;
   find_kernel("topk")->size_outputs = size_topk;
   find_kernel("rnn")->size_outputs = size_rnn;
+  find_kernel("fused_rms_norm_ext")->size_outputs = size_row_factors;
   find_kernel("contiguous")->size_outputs = dense_contiguous;
   for (const char* name : {"contiguous", "strided_copy"}) find_kernel(name)->moves_bits = true;
   find_kernel("strided_copy")->size_outputs = view_strided_copy;

@@ -80,4 +80,8 @@ void FusedGemmEpilogueGrad(const Context&, In x, In y, Maybe reserve_space, In o
 void FusedLinearParamGradAdd(const Context&, In x, In dout, Maybe dweight, Maybe dbias,
                              bool multi_precision, bool has_bias, Out dweight_out, Out dbias_out);
 
+void MovingAverageAbsMaxScale(const Context&, In x, Maybe in_accum, Maybe in_state,
+                              float moving_rate, bool is_test, Out out, Out out_scale,
+                              Out out_state, Out out_accum);
+
 }  // namespace openxpu::paddle_plugin::signatures

@@ -282,12 +282,31 @@ def _patch_sdpa(module: Any) -> None:
     module.select_sdp_for_sdpa = select
 
 
+OWN_WEIGHT_ORDER = (
+    100  # an arch for which Paddle's CPU kernel makes no order either, and its gradient is let through
+)
+
+
+def _patch_quantized_linear(module: Any) -> None:
+    """An arch stands for the order in which a graphics processor keeps quantized weights."""
+    original = module._get_arch_info
+
+    @functools.wraps(original)
+    def arch() -> int:
+        import paddle
+
+        return OWN_WEIGHT_ORDER if "xpu" in paddle.get_device() else int(original())
+
+    module._get_arch_info = arch
+
+
 _PATCHES: dict[str, Callable[[Any], None]] = {
     "paddle.base.framework": _patch_framework,
     "paddle.device": _patch_device,
     "paddle.amp.auto_cast": _patch_auto_cast,
     "paddle.nn.functional.flash_attention": _patch_flash_attention,
     "paddle.nn.functional.sdpa": _patch_sdpa,
+    "paddle.nn.quant.quantized_linear": _patch_quantized_linear,
 }
 
 
