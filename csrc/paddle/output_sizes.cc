@@ -100,6 +100,16 @@ void view_strided_copy(const void* const* args) {
   out->set_meta(meta);
 }
 
+// (inputs, equation, out, cache, shapes): the gradient gets the cache and no inputs, so the cache is
+// the inputs, in their own memory, as it is on the CPU where no operand has to be transposed.
+void cache_einsum_inputs(const void* const* args) {
+  const auto& inputs = as<std::vector<const phi::DenseTensor*>>(args[0]);
+  const auto& cache = as<std::vector<phi::DenseTensor*>>(args[3]);
+  for (size_t i = 0; i < inputs.size() && i < cache.size(); ++i) {
+    if (cache[i] != nullptr) cache[i]->ShareDataWith(*inputs[i]);
+  }
+}
+
 }  // namespace
 
 std::vector<int> host_inputs(const std::string& kernel) {
@@ -110,6 +120,7 @@ std::vector<int> host_inputs(const std::string& kernel) {
 
 void connect_output_sizes() {
   find_kernel("arange_tensor")->direct = arange_tensor;
+  find_kernel("einsum")->size_outputs = cache_einsum_inputs;
   find_kernel("linspace")->size_outputs = size_linspace;
   find_kernel("topk")->size_outputs = size_topk;
   find_kernel("contiguous")->size_outputs = dense_contiguous;

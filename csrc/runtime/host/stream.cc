@@ -30,6 +30,9 @@ constexpr uint64_t kStagedInQueue = 32 << 10;
 constexpr uint64_t kSharedCopy = 1 << 20;
 constexpr uint64_t kStreamedCopy = 32 << 20;
 constexpr uint64_t kCopyPiece = 256 << 10;
+// How long a waiting caller looks for work to take part in: a sleeping stream thread needs tens of
+// microseconds until it has started some.
+constexpr uint64_t kHelpNs = 60000;
 
 // ---- profile records
 // ------------------------------------------------------------------------------------------
@@ -303,40 +306,74 @@ HostStream::Command* HostStream::reserve(uint64_t bytes) {
   return command;
 }
 
-void HostStream::publish() {
+void HostStream::publish(uint64_t cost) {
   tail_.store(next_, std::memory_order_seq_cst);
-  if (sleeping_.load(std::memory_order_seq_cst) != 0 && sleeping_.exchange(0) != 0)
-    futex_wake(&sleeping_, 1);
+  if (sleeping_.load(std::memory_order_seq_cst) == 0 || sleeping_.exchange(0) == 0) return;
+  if (cost >= Place::kCost && card_.workers->count() > 1) place_.aside();
+  futex_wake(&sleeping_, 1);
+}
+
+void HostStream::step() {
+  uint64_t head = head_.load(std::memory_order_relaxed);
+  auto& command = *reinterpret_cast<Command*>(ring_ + head % kRing);
+  if (!busy_) card_.enter_busy();
+  busy_ = true;
+  uint64_t bytes = command.bytes;
+  execute(command);
+  head_.store(head + bytes, std::memory_order_seq_cst);
+  if (tail_.load(std::memory_order_seq_cst) == head + bytes) {
+    card_.leave_busy();
+    busy_ = false;
+  }
+  reached_.notify();
 }
 
 void HostStream::drain() {
   FloatMode mode;
-  uint64_t head = 0;
-  bool busy = false;
-  auto more = [&] { return tail_.load(std::memory_order_seq_cst) != head; };
-  for (;;) {
-    if (!more()) {
-      if (busy) card_.leave_busy();
-      busy = false;
-      if (!spin_until(more, 5000, 12000)) {
-        sleeping_.store(1, std::memory_order_seq_cst);
-        while (!more() && sleeping_.load(std::memory_order_seq_cst) != 0) futex_wait(&sleeping_, 1);
-        sleeping_.store(0, std::memory_order_relaxed);
-        continue;
-      }
+  place_.here();
+  auto more = [&] { return !idle(); };
+  for (bool stop = false; !stop;) {
+    if (!spin_until(more, 5000, 12000)) {
+      sleeping_.store(1, std::memory_order_seq_cst);
+      while (!more() && sleeping_.load(std::memory_order_seq_cst) != 0) futex_wait(&sleeping_, 1);
+      sleeping_.store(0, std::memory_order_relaxed);
+      place_.back();
+      continue;
     }
-    if (!busy) card_.enter_busy();
-    busy = true;
-    auto& command = *reinterpret_cast<Command*>(ring_ + head % kRing);
-    bool stop = command.kind == Kind::kStop;
-    uint64_t bytes = command.bytes;
-    if (!stop) execute(command);
-    head += bytes;
-    head_.store(head, std::memory_order_seq_cst);
-    reached_.notify();
-    if (stop) break;
+    std::unique_lock<std::mutex> lock(drain_, std::try_to_lock);
+    if (!lock.owns_lock()) {
+      // A waiting caller is at it already, and may be glad of help.
+      card_.workers->help_until([&] { return lock.owns_lock() || lock.try_lock(); }, kHelpNs);
+      if (!lock.owns_lock()) lock.lock();
+    }
+    if (!more()) continue;
+    uint64_t head = head_.load(std::memory_order_relaxed);
+    stop = reinterpret_cast<Command*>(ring_ + head % kRing)->kind == Kind::kStop;
+    step();
   }
-  card_.leave_busy();
+}
+
+// A sleeping thread needs tens of microseconds until it runs; a caller that does nothing but wait
+// is there at once. Waits for events and functions of unknown length stay with the stream's thread,
+// as do kernels that might never end: callers can be interrupted, kernels cannot.
+void HostStream::take_over(uint64_t target, int64_t timeout_ns) {
+  std::unique_lock<std::mutex> lock(drain_, std::try_to_lock);
+  if (!lock.owns_lock()) return;
+  FloatMode mode;
+  Workers::Assistant stream(*card_.workers);  // it comes, finds the queue taken, and helps
+  uint64_t start = now_ns();
+  for (;;) {
+    uint64_t head = head_.load(std::memory_order_seq_cst);
+    if (head >= target) return;
+    if (timeout_ns > 0 && now_ns() - start > static_cast<uint64_t>(timeout_ns)) return;
+    const auto& command = *reinterpret_cast<Command*>(ring_ + head % kRing);
+    bool ours = command.kind == Kind::kPad || command.kind == Kind::kCopy ||
+                command.kind == Kind::kFreeingCopy || command.kind == Kind::kFill ||
+                command.kind == Kind::kRecord ||
+                (command.kind == Kind::kLaunch && command.launch.cost != 0);
+    if (!ours) return;
+    step();
+  }
 }
 
 void HostStream::fail(const std::string& sentence) {
@@ -356,8 +393,13 @@ std::string HostStream::take_failure() {
 
 bool HostStream::wait(int64_t timeout_ns) {
   uint64_t target = tail_.load(std::memory_order_seq_cst);
-  return reached_.wait([&] { return head_.load(std::memory_order_seq_cst) >= target; }, timeout_ns,
-                       10000);
+  auto ready = [&] { return head_.load(std::memory_order_seq_cst) >= target; };
+  if (ready()) return true;
+  if (timeout_ns != 0) {
+    take_over(target, timeout_ns);
+    if (card_.workers->help_until(ready, kHelpNs)) return true;
+  }
+  return reached_.wait(ready, timeout_ns, 10000);
 }
 
 void HostStream::run_launch(const Command& command, const uint64_t* args) {
@@ -455,7 +497,7 @@ void HostStream::launch(const openxpu_launch& launch) {
     return;
   }
   std::memcpy(command->tail(), launch.args, launch.arg_count * sizeof(uint64_t));
-  publish();
+  publish(launch.cost);
 }
 
 void HostStream::copy(void* dst, const void* src, uint64_t bytes, openxpu_copy_kind kind) {
@@ -482,7 +524,7 @@ void HostStream::copy(void* dst, const void* src, uint64_t bytes, openxpu_copy_k
     command->kind = Kind::kFreeingCopy;
     command->copy.src = stage;
   }
-  publish();
+  publish(bytes);
 }
 
 void HostStream::fill(void* dst, int byte, uint64_t bytes) {

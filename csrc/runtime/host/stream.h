@@ -79,9 +79,14 @@ class HostStream {
 
   // Returns room for one command, with lock_ held; publish() makes it visible.
   Command* reserve(uint64_t bytes);
-  void publish();
+  // `cost`: of the command, in bytes or flops.
+  void publish(uint64_t cost = 0);
   void start();
   void drain();
+  // Executes the next command, with drain_ held; there has to be one.
+  void step();
+  // Executes commands up to `target` in the waiting caller, as far as that is its business.
+  void take_over(uint64_t target, int64_t timeout_ns);
   void execute(Command& command);
   void run_launch(const Command& command, const uint64_t* args);
   void fail(const std::string& sentence);
@@ -97,6 +102,9 @@ class HostStream {
   alignas(64) std::atomic<uint64_t> head_{0};
   Gate reached_;
   alignas(64) std::atomic<uint32_t> sleeping_{0};
+  Place place_;
+  std::mutex drain_;  // who holds it executes commands: the stream's thread, or a caller that waits
+  bool busy_ = false;  // with drain_ held
   std::atomic<bool> failed_{false};
   std::mutex failure_mutex_;
   std::string failure_;

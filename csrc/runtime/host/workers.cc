@@ -62,8 +62,9 @@ void Workers::start_threads() {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
+  places_.reset(new Place[static_cast<size_t>(count_)]);
   for (int i = 1; i < count_; i++) {
-    std::thread thread([this] { work(); });
+    std::thread thread([this, i] { work(places_[static_cast<size_t>(i)]); });
     pthread_setname_np(thread.native_handle(), "openxpu-worker");
     thread.detach();  // workers live as long as the process
   }
@@ -113,15 +114,15 @@ int32_t Workers::run(Entry entry, const uint64_t* args, const uint32_t grid[3],
     std::copy(grid, grid + 3, job->grid);
     job->total = total;
     job->scratch_bytes = scratch_bytes;
+    job->cost = cost;
     job->next.store(0, std::memory_order_relaxed);
     job->result.store(0, std::memory_order_relaxed);
     open_.push_back(job);
     open_count_.store(static_cast<uint32_t>(open_.size()), std::memory_order_seq_cst);
   }
   epoch_.fetch_add(1, std::memory_order_seq_cst);
-  uint32_t asleep = sleepers_.load(std::memory_order_seq_cst);
-  if (asleep != 0 && (cost == 0 || cost >= kWakeCost))
-    futex_wake(&epoch_, static_cast<int>(std::min<uint64_t>(asleep, total - 1)));
+  if (cost == 0 || cost >= kWakeCost)
+    wake(std::min<uint64_t>(total, static_cast<uint64_t>(count_)) - 1, cost);
 
   take_part(*job);
 
@@ -138,30 +139,49 @@ int32_t Workers::run(Entry entry, const uint64_t* args, const uint32_t grid[3],
   return result;
 }
 
-void Workers::work() {
+void Workers::wake(uint64_t helpers, uint64_t cost) {
+  uint64_t asleep = sleepers_.load(std::memory_order_seq_cst);
+  uint64_t awake = assistants_.load(std::memory_order_seq_cst);
+  if (asleep == 0 || awake >= helpers) return;
+  // All of them: the system chooses whom it wakes.
+  if (cost == 0 || cost >= Place::kCost)
+    for (int i = 1; i < count_; i++) places_[static_cast<size_t>(i)].aside();
+  futex_wake(&epoch_, static_cast<int>(std::min(asleep, helpers - awake)));
+}
+
+// False: there was no job with room for one more thread.
+bool Workers::help_once(bool bounded) {
+  if (open_count_.load(std::memory_order_seq_cst) == 0) return false;
+  Job* job = nullptr;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (Job* candidate : open_)
+      if ((!bounded || candidate->cost != 0) &&
+          candidate->next.load(std::memory_order_relaxed) < candidate->total &&
+          candidate->helpers.load(std::memory_order_relaxed) + 1 < static_cast<uint32_t>(count_)) {
+        job = candidate;
+        job->helpers.fetch_add(1, std::memory_order_relaxed);
+        break;
+      }
+  }
+  if (!job) return false;
+  take_part(*job);
+  if (job->helpers.fetch_sub(1, std::memory_order_seq_cst) == 1) job->left.notify();
+  return true;
+}
+
+void Workers::work(Place& place) {
   FloatMode mode;
+  place.here();
   for (;;) {
-    Job* job = nullptr;
     uint32_t seen = epoch_.load(std::memory_order_seq_cst);
-    if (open_count_.load(std::memory_order_seq_cst) != 0) {
-      std::lock_guard<std::mutex> lock(mutex_);
-      for (Job* candidate : open_)
-        if (candidate->next.load(std::memory_order_relaxed) < candidate->total) {
-          job = candidate;
-          job->helpers.fetch_add(1, std::memory_order_relaxed);
-          break;
-        }
-    }
-    if (job) {
-      take_part(*job);
-      if (job->helpers.fetch_sub(1, std::memory_order_seq_cst) == 1) job->left.notify();
-      continue;
-    }
+    if (help_once(false)) continue;
     auto changed = [&] { return epoch_.load(std::memory_order_seq_cst) != seen; };
     if (spin_until(changed, 6000, 14000)) continue;
     sleepers_.fetch_add(1, std::memory_order_seq_cst);
     if (!changed()) futex_wait(&epoch_, seen);
     sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+    place.back();
   }
 }
 
