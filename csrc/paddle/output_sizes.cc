@@ -155,6 +155,16 @@ void size_sequence_mask(const void* const* args) {
   as<phi::DenseTensor*>(args[3])->Resize(common::make_ddim(dims));
 }
 
+// (inputs, equation, out, cache, shapes): the gradient gets the cache and no inputs, so the cache is
+// the inputs, in their own memory, as it is on the CPU where no operand has to be transposed.
+void cache_einsum_inputs(const void* const* args) {
+  const auto& inputs = as<std::vector<const phi::DenseTensor*>>(args[0]);
+  const auto& cache = as<std::vector<phi::DenseTensor*>>(args[3]);
+  for (size_t i = 0; i < inputs.size() && i < cache.size(); ++i) {
+    if (cache[i] != nullptr) cache[i]->ShareDataWith(*inputs[i]);
+  }
+}
+
 }  // namespace
 
 std::vector<int> host_inputs(const std::string& kernel) {
@@ -169,6 +179,7 @@ void connect_output_sizes() {
   find_kernel("viterbi_decode")->size_outputs = size_viterbi_decode;
   find_kernel("edit_distance")->size_outputs = size_edit_distance;
   find_kernel("sequence_mask_scalar")->size_outputs = size_sequence_mask;
+  find_kernel("einsum")->size_outputs = cache_einsum_inputs;
   find_kernel("linspace")->size_outputs = size_linspace;
   find_kernel("topk")->size_outputs = size_topk;
   find_kernel("rnn")->size_outputs = size_rnn;
