@@ -155,8 +155,8 @@ void size_sequence_mask(const void* const* args) {
   as<phi::DenseTensor*>(args[3])->Resize(common::make_ddim(dims));
 }
 
-// (inputs, equation, out, cache, shapes): the gradient gets the cache and no inputs, so the cache is
-// the inputs, in their own memory, as it is on the CPU where no operand has to be transposed.
+// (inputs, equation, out, cache, shapes): the gradient gets the cache and no inputs, so the cache
+// is the inputs, in their own memory, as it is on the CPU where no operand has to be transposed.
 void cache_einsum_inputs(const void* const* args) {
   const auto& inputs = as<std::vector<const phi::DenseTensor*>>(args[0]);
   const auto& cache = as<std::vector<phi::DenseTensor*>>(args[3]);

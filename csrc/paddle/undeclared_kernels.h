@@ -20,8 +20,8 @@ namespace fusion {
 
 template <typename T, typename Context>
 void FCKernel(const Context& context, const DenseTensor& x, const DenseTensor& weight,
-              const paddle::optional<DenseTensor>& bias, int columns,
-              const std::string& activation, bool padding_weights, DenseTensor* out);
+              const paddle::optional<DenseTensor>& bias, int columns, const std::string& activation,
+              bool padding_weights, DenseTensor* out);
 
 }  // namespace fusion
 }  // namespace phi

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from openxpu.ops.creation import plan_full
-from openxpu.ops.layout import normalize, part, plan_copy
+from openxpu.ops.layout import normalize, plan_copy
 from openxpu.ops.plan import PlanBuilder, Tensor
 from openxpu.ops.reduce import plan_sum
 from openxpu.ops.run import run
@@ -65,7 +65,9 @@ def _filled(x: Tensor, offset: int, wrap: bool) -> Iterator[Tensor]:
     step = sum(x.strides)
     size = x.numel if wrap else min(x.numel, columns * columns)
     count = -(-size // step)
-    if x.ndim > 2:  # equal extents: (columns ** ndim - 1) / (columns - 1) is 1 modulo columns, as for a matrix
+    if (
+        x.ndim > 2
+    ):  # equal extents: (columns ** ndim - 1) / (columns - 1) is 1 modulo columns, as for a matrix
         count = min(count, columns)
     low, high = max(0, -offset), min(columns, columns - offset)
     whole, rest = divmod(count, columns)

@@ -226,7 +226,8 @@ def _pair(b: PlanBuilder, x: Operand, y: Operand, out: Operand) -> None:
         return
     (m, row), (n, column) = _merged(out, rows) or (1, 1), _merged(out, columns) or (1, 1)
     view = out.view.view(
-        (*(out.extent(label) for label in batch), m, n), (*(out.stride(label) for label in batch), row, column)
+        (*(out.extent(label) for label in batch), m, n),
+        (*(out.stride(label) for label in batch), row, column),
     )
     if 1 not in (row, column) and 1 not in (m, n):
         target_view = b.scratch(view.shape, view.dtype)

@@ -70,24 +70,3 @@ def plan_nucleus(
         "sampling.nucleus", rows, x, shares, seeds, values, ids, n, *key, cost=40 * x.nbytes,
         SEEDS=int(seeds is not None), BLOCK=min(max(power_of_two(n), 16), 4096),
     )  # fmt: skip
-
-
-def plan_gather_tree(b: PlanBuilder, ids: Tensor, parents: Tensor, out: Tensor) -> None:
-    """Tokens [steps, batch, beams] in the order in which the last step's beams came to be, by each step's parents."""
-    require_contiguous("gather_tree", ids, parents, out)
-    if out.numel == 0:
-        return
-    steps, batch, beams = ids.shape
-    lanes = batch * beams
-    b.launch(
-        "sampling.follow",
-        -(-lanes // 64),
-        ids,
-        parents,
-        out,
-        steps,
-        beams,
-        lanes,
-        cost=4 * ids.nbytes,
-        BLOCK=64,
-    )

@@ -38,7 +38,8 @@ def _run(
         total.backward()
         found += [t.grad for t in tensors if t.grad is not None]
     return [
-        t.astype("float64").numpy() if t.is_floating_point() else t.numpy() for t in (f.detach() for f in found)
+        t.astype("float64").numpy() if t.is_floating_point() else t.numpy()
+        for t in (f.detach() for f in found)
     ]
 
 
@@ -66,5 +67,7 @@ def agree(
         assert mine.shape == theirs.shape, f"result {i}: {mine.shape} against {theirs.shape}"
         if theirs.size:
             scale = max(1.0, float(np.abs(theirs[np.isfinite(theirs)]).max(initial=0)))
-            np.testing.assert_allclose(mine / scale, theirs / scale, rtol=limit, atol=limit, err_msg=f"result {i}")
+            np.testing.assert_allclose(
+                mine / scale, theirs / scale, rtol=limit, atol=limit, err_msg=f"result {i}"
+            )
     return got

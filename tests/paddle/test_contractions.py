@@ -58,7 +58,7 @@ def test_einsum_of_16_bits(dtype: str) -> None:
 
 @pytest.mark.parametrize("equation", ["ii->i", "ii->", "bii->bi", "iij,jk->ik"])
 def test_einsum_takes_diagonals(equation: str) -> None:
-    first = equation.split(",")[0].split("-")[0]
+    first = equation.split(",", maxsplit=1)[0].split("-", maxsplit=1)[0]
     arrays = [numbers(*(4 if c == "i" else 3 for c in first))] + ([numbers(3, 5)] if "," in equation else [])
     tensors = [paddle.to_tensor(a) for a in arrays]
     for t in tensors:
@@ -73,7 +73,9 @@ def test_einsum_takes_diagonals(equation: str) -> None:
         assert np.isclose((t.grad.numpy() * change).sum(), np.einsum(equation, *moved).sum() - want.sum())
 
 
-@pytest.mark.parametrize("shapes", [[(2, 3), (4, 5)], [(3,), (2, 4)], [(2, 3, 2), (3, 2)], [(2, 3), (2, 1, 3)]])
+@pytest.mark.parametrize(
+    "shapes", [[(2, 3), (4, 5)], [(3,), (2, 4)], [(2, 3, 2), (3, 2)], [(2, 3), (2, 1, 3)]]
+)
 def test_kron(shapes: Any) -> None:
     for dtype in FLOATS:
         agree(paddle.kron, *(numbers(*shape) for shape in shapes), dtype=dtype)
@@ -90,7 +92,12 @@ def test_cross(shape: Any, axis: Any) -> None:
     x, y = rng.standard_normal(shape), rng.standard_normal(shape)
     for dtype in FLOATS:
         agree(lambda x, y: paddle.cross(x, y, **arguments), x, y, dtype=dtype)
-    agree(lambda x, y: paddle.cross(x, y, **arguments), (x * 9).astype("i4"), (y * 9).astype("i4"), gradients=False)
+    agree(
+        lambda x, y: paddle.cross(x, y, **arguments),
+        (x * 9).astype("i4"),
+        (y * 9).astype("i4"),
+        gradients=False,
+    )
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -119,7 +126,7 @@ def test_bilinear() -> None:
 
 
 def test_wrong_equations_are_refused() -> None:
-    with pytest.raises(Exception):  # noqa: B017: Paddle's own check, whatever it raises
+    with pytest.raises(Exception):  # noqa: B017 - Paddle's own check, whatever it raises
         paddle.einsum("ij,jk->ik", paddle.rand([2, 3]), paddle.rand([4, 5]))
     with device("cpu"), pytest.raises(Exception):  # noqa: B017
         paddle.einsum("ij,jk->ik", paddle.rand([2, 3]), paddle.rand([4, 5]))

@@ -98,17 +98,3 @@ def nucleus(x, shares, row_seeds, values, ids, n, seed, offset, SEEDS: tl.conste
         seen += tl.sum(same, axis=0)
     tl.store(ids + row, chosen.to(tl.int64))
     tl.store(values + row, tl.load(x + chosen))
-
-
-@triton.jit
-def follow(ids, parents, out, steps, beams, lanes, BLOCK: tl.constexpr):
-    """The token of each step of each beam [steps, batch, beams], from the last step back along the beams' parents."""
-    lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = lane < lanes
-    first = (lane // beams) * beams
-    beam = lane % beams
-    for back in range(0, steps):
-        step = (steps - 1 - back).to(tl.int64) * lanes
-        token = tl.load(ids + step + first + beam, mask=inside, other=0)
-        tl.store(out + step + lane, token, mask=inside)
-        beam = tl.load(parents + step + first + beam, mask=inside, other=0).to(tl.int32)

@@ -47,9 +47,7 @@ def kron(b: PlanBuilder, x: Tensor, y: Tensor, out: Tensor) -> None:
 
 
 @phi_kernel
-def kron_grad(
-    b: PlanBuilder, x: Tensor, y: Tensor, d: Tensor, dx: Tensor | None, dy: Tensor | None
-) -> None:
+def kron_grad(b: PlanBuilder, x: Tensor, y: Tensor, d: Tensor, dx: Tensor | None, dy: Tensor | None) -> None:
     ops.plan_kron_grad(b, x, y, d, dx, dy)
 
 
@@ -102,9 +100,7 @@ def multi_dot_grad(b: PlanBuilder, x: Tensors, d: Tensor, dx: Gradients) -> None
 
 
 @phi_kernel
-def bilinear(
-    b: PlanBuilder, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor
-) -> None:
+def bilinear(b: PlanBuilder, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
     ops.plan_bilinear(b, x, y, weight, bias, out)
 
 

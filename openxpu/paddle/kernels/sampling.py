@@ -26,8 +26,3 @@ def top_p_sampling(
         plan_topk(b, x, topk_scores, required(b, topk_ids, "i64"), k)
     else:
         unused(b, topk_scores, topk_ids)
-
-
-@phi_kernel
-def gather_tree(b: PlanBuilder, ids: Tensor, parents: Tensor, out: Tensor) -> None:
-    sampling.plan_gather_tree(b, ids, parents, out)

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import numpy as np
 import paddle
-from conformance.draw import below
 from conformance.row import row
 from scipy import stats
 
@@ -85,5 +84,4 @@ ROWS = [
         attrs=[{"num_samples": 2}], check=without_replacement, extremes="", layouts=()),
     row("top_p_sampling", token, probabilities, lambda d: np.full(d.shape, 0.75 if d.shapes[0][1] > 6 else 0.4),
         shapes=[((DRAWS, 6), (DRAWS,)), ((DRAWS, 33), (DRAWS,)), ((DRAWS, 5000), (DRAWS,))], check=nucleus, extremes="", layouts=()),
-    row("gather_tree", paddle.nn.functional.gather_tree, below(1000), below(lambda d: d.shapes[0][2]), shapes=[(5, 3, 4), (1, 2, 3), (7, 40, 5)], extremes=""),
 ]  # fmt: skip
