@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import machine_code
 import numpy as np
@@ -205,6 +207,63 @@ def test_many_threads_use_one_stream_and_their_own(card: _runtime.Card) -> None:
     card.synchronize()
     assert all((words(out) == rounds).all() for out in outs)
     assert (words(shared) == rounds * threads).all()
+
+
+@pytest.mark.parametrize("cost", [0, 100_000, 1 << 24])
+def test_callers_that_wait_take_part(card: _runtime.Card, cost: int) -> None:
+    """Sleeping and waking streams, several waiting threads, costs with and without bound: all programs run once, in order."""
+    programs, rounds = 600, 25
+    stream = card.current_stream
+    results: dict[int, set[int]] = {}
+
+    def use(number: int) -> None:
+        out = openxpu.zeros(programs, "i64")
+        for i in range(rounds):
+            for k in range(3):
+                stream.launch(
+                    machine_code.step(),
+                    (programs // 6, 3, 2),
+                    [out.data_ptr(), 3 * i + k + number],
+                    cost=cost,
+                )
+            stream.synchronize()
+            if i % 5 == number:
+                time.sleep(0.02)  # long enough for the stream and the workers to fall asleep
+        results[number] = set(out.numpy().view(np.uint64).tolist())
+
+    threads = [threading.Thread(target=use, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(4):
+        expected = 0
+        for i in range(3 * rounds):
+            expected = (expected * 3 + i + number) % 2**64
+        assert results[number] == {expected}
+
+
+def test_threads_keep_their_cores(card: _runtime.Card) -> None:
+    """A thread is woken on another core than its waker's; afterwards it may run wherever it might before."""
+    out = openxpu.zeros(600, "i64")
+    for i in range(10):
+        time.sleep(0.02)
+        card.current_stream.launch(machine_code.step(), (100, 3, 2), [out.data_ptr(), i], cost=1 << 24)
+        card.synchronize()
+    time.sleep(0.05)
+    allowed = set()
+    for task in Path("/proc/self/task").iterdir():
+        if (task / "comm").read_text().startswith("openxpu-"):
+            status = (task / "status").read_text()
+            allowed.add(next(line for line in status.splitlines() if line.startswith("Cpus_allowed_list")))
+    cores = sorted(os.sched_getaffinity(0))
+    assert len(allowed) <= 1
+    for line in allowed:
+        listed: set[int] = set()
+        for part in line.split()[1].split(","):
+            low, _, high = part.partition("-")
+            listed |= set(range(int(low), int(high or low) + 1))
+        assert listed >= set(cores)
 
 
 def test_a_full_queue_holds_the_caller_back_and_loses_nothing(card: _runtime.Card, flag: Flag) -> None:
