@@ -103,7 +103,7 @@ def grid_sample(
     last = tl.minimum(first + each, channels)
     p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = p < points
-    px, py, pz, fx, fy, fz = coordinates(
+    px, py, pz, _fx, _fy, _fz = coordinates(
         grid + image * points * DIMS, p, mask, depth, height, width, DIMS, ALIGN, PADDING, ACC
     )
     plane = depth * height * width
@@ -111,7 +111,9 @@ def grid_sample(
         source = x + (image * channels + c) * plane
         acc = tl.zeros((BLOCK,), ACC)
         for tap in tl.static_range(1 if NEAREST else 2**DIMS):
-            at, inside, wx, wy, wz, sx, sy, sz = corner(px, py, pz, tap, depth, height, width, DIMS, NEAREST)
+            at, inside, wx, wy, wz, _sx, _sy, _sz = corner(
+                px, py, pz, tap, depth, height, width, DIMS, NEAREST
+            )
             acc += tl.load(source + at, mask=mask & inside, other=0).to(ACC) * (wx * wy * wz)
         tl.store(out + (image * channels + c) * points + p, acc.to(out.dtype.element_ty), mask=mask)
 
@@ -163,12 +165,14 @@ def grid_sample_grad_x(
     target = dx + image * depth * height * width * channels + lane
     source = dout + image * points * channels + lane
     for p in range(0, points):
-        px, py, pz, fx, fy, fz = coordinates(
+        px, py, pz, _fx, _fy, _fz = coordinates(
             grid + image * points * DIMS, p, True, depth, height, width, DIMS, ALIGN, PADDING, ACC
         )
         d = tl.load(source + p.to(tl.int64) * channels, mask=lanes, other=0).to(ACC)
         for tap in tl.static_range(1 if NEAREST else 2**DIMS):
-            at, inside, wx, wy, wz, sx, sy, sz = corner(px, py, pz, tap, depth, height, width, DIMS, NEAREST)
+            at, inside, wx, wy, wz, _sx, _sy, _sz = corner(
+                px, py, pz, tap, depth, height, width, DIMS, NEAREST
+            )
             to = target + at.to(tl.int64) * channels
             here = lanes & inside
             tl.store(to, tl.load(to, mask=here, other=0) + d * (wx * wy * wz), mask=here)

@@ -6,8 +6,18 @@ from conformance.draw import normal, uniform
 from conformance.row import row
 
 F = paddle.nn.functional
-HOW = [{"mode": m, "padding_mode": p, "align_corners": a} for m in ("bilinear", "nearest") for p in ("zeros", "border", "reflection") for a in (True, False)]
-IMAGES = [((2, 3, 5, 7), (2, 4, 6, 2)), ((1, 1, 1, 3), (1, 1, 1, 2)), ((3, 33, 6, 4), (3, 5, 9, 2)), ((1, 5, 40, 30), (1, 33, 21, 2))]
+HOW = [
+    {"mode": m, "padding_mode": p, "align_corners": a}
+    for m in ("bilinear", "nearest")
+    for p in ("zeros", "border", "reflection")
+    for a in (True, False)
+]
+IMAGES = [
+    ((2, 3, 5, 7), (2, 4, 6, 2)),
+    ((1, 1, 1, 3), (1, 1, 1, 2)),
+    ((3, 33, 6, 4), (3, 5, 9, 2)),
+    ((1, 5, 40, 30), (1, 33, 21, 2)),
+]
 VOLUMES = [((2, 3, 4, 5, 7), (2, 3, 4, 6, 3)), ((1, 17, 1, 3, 2), (1, 2, 5, 3, 3))]
 # An error of a position, which is counted in pixels, is multiplied by the steps between them.
 POSITIONS = {"f32": 160.0, "f64": 192.0, "f16": 12.0, "bf16": 12.0}
