@@ -7,28 +7,39 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openxpu.ops.layout import as_bits, plan_put_along, plan_take_along_axis
+from openxpu.ops.layout import as_bits
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported, dtype_constexpr
+from openxpu.ops.pointwise import plan_map
 from openxpu.ops.reduce import accumulation_dtype, power_of_two, require_contiguous
 
 
-def _planes(t: Tensor) -> Tensor:
-    """[images, channels, ...] as [planes, pixels]."""
-    return t.reshape(t.shape[0] * t.shape[1], math.prod(t.shape[2:]))
+def _put(b: PlanBuilder, x: Tensor, index: Tensor, out: Tensor, add: bool) -> None:
+    """Each plane's elements of x go to the places `index` in the plane of out."""
+    planes = x.shape[0] * x.shape[1]
+    points, pixels = math.prod(x.shape[2:]), math.prod(out.shape[2:])
+    if x.numel and out.numel:
+        b.launch(
+            "indexed_pool.put_places", planes, x, index, out, points, pixels,
+            cost=8 * x.nbytes, ADD=int(add), ACC=dtype_constexpr(out.dtype),
+        )  # fmt: skip
 
 
 def plan_unpool(b: PlanBuilder, x: Tensor, index: Tensor, out: Tensor) -> None:
     """out is zero but for x, whose elements go to the places `index` in their planes; of equal places the last wins."""
     require_contiguous("unpool", x, index, out)
     b.zero(out)
-    if x.numel and out.numel:
-        plan_put_along(b, as_bits(_planes(x)), _planes(index), as_bits(_planes(out)), 1, "assign")
+    _put(b, as_bits(x), index, as_bits(out), False)
 
 
 def plan_unpool_grad(b: PlanBuilder, index: Tensor, d: Tensor, dx: Tensor) -> None:
     require_contiguous("unpool_grad", index, d, dx)
+    points, pixels = math.prod(dx.shape[2:]), math.prod(d.shape[2:])
+    block = min(1024, max(power_of_two(points), 16))
     if dx.numel:
-        plan_take_along_axis(b, _planes(d), _planes(index), _planes(dx), 1)
+        b.launch(
+            "indexed_pool.take_places", (-(-points // block), dx.shape[0] * dx.shape[1]), as_bits(d), index, as_bits(dx),
+            points, pixels, cost=8 * dx.nbytes, BLOCK=block,
+        )  # fmt: skip
 
 
 def _fractional_edges(extent: int, count: int, window: int, u: float) -> np.ndarray:
@@ -84,6 +95,9 @@ def plan_fractional_max_pool(
 def plan_index_pool_grad(b: PlanBuilder, index: Tensor, d: Tensor, dx: Tensor) -> None:
     """Gradients added up at the places of the maxima, in the order of the windows."""
     require_contiguous("fractional_max_pool_grad", index, d, dx)
-    b.zero(dx)
-    if d.numel and dx.numel:
-        plan_put_along(b, _planes(d), _planes(index), _planes(dx), 1, "add")
+    acc = accumulation_dtype(dx.dtype)
+    total = dx if dx.dtype == acc else b.scratch(dx.shape, acc)
+    b.zero(total)
+    _put(b, d, index, total, True)
+    if total is not dx:
+        plan_map(b, "elementwise.first", [total], dx, compute=None)
