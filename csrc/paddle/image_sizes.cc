@@ -69,9 +69,26 @@ void size_crop_grad(const void* const* args) {
   (*static_cast<phi::DenseTensor* const*>(args[3]))->Resize(tensor(args[0]).dims());
 }
 
+// (theta, output_shape, align_corners, out): images, channels, then the grid.
+void size_affine_grid(const void* const* args) {
+  std::vector<int64_t> dims = static_cast<const phi::IntArray*>(args[1])->GetData();
+  dims.erase(dims.begin() + 1);
+  dims.push_back(static_cast<int64_t>(dims.size()) - 1);
+  (*static_cast<phi::DenseTensor* const*>(args[3]))->Resize(common::make_ddim(dims));
+}
+
+// (out_grad, output_shape, align_corners, theta_grad)
+void size_affine_grid_grad(const void* const* args) {
+  const auto& d = tensor(args[0]).dims();
+  const int64_t sides = d.size() - 2;
+  (*static_cast<phi::DenseTensor* const*>(args[3]))->Resize({d[0], sides, sides + 1});
+}
+
 }  // namespace
 
 void connect_image_sizes() {
+  find_kernel("affine_grid")->size_outputs = size_affine_grid;
+  find_kernel("affine_grid_grad")->size_outputs = size_affine_grid_grad;
   find_kernel("crop")->size_outputs = size_crop;
   find_kernel("crop_grad")->size_outputs = size_crop_grad;
   for (const char* name : {"linear_interp", "bilinear_interp", "trilinear_interp", "nearest_interp",
