@@ -36,7 +36,9 @@ def plan_viterbi(
     """The best path [batch, time] and its score for emissions x [batch, time, tags] (Viterbi, 1967). With `ends` the last two
     rows of transitions [tags, tags] are scores to stop and to start."""
     tags = x.shape[2]
-    _plan_path(b, "viterbi_decode", x, transitions, lengths, None, scores, path, (tags - 1, tags - 2, 0), ends)
+    _plan_path(
+        b, "viterbi_decode", x, transitions, lengths, None, scores, path, (tags - 1, tags - 2, 0), ends
+    )
 
 
 def plan_crf_decoding(
@@ -90,5 +92,11 @@ def plan_sequence_mask(b: PlanBuilder, lengths: Tensor, out: Tensor) -> None:
     width = out.shape[-1]
     block = min(1024, max(power_of_two(width), 16))
     b.launch(
-        "sequence.sequence_mask", (-(-width // block), lengths.numel), lengths, out, width, cost=out.nbytes, BLOCK=block
+        "sequence.sequence_mask",
+        (-(-width // block), lengths.numel),
+        lengths,
+        out,
+        width,
+        cost=out.nbytes,
+        BLOCK=block,
     )

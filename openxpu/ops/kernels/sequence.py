@@ -51,7 +51,9 @@ def best_path(
         if LABEL:
             v = (inside & (tl.load(label + at) == v)).to(tl.int64)
         tl.store(path + at, v)
-        tag = tl.where(inside & (t > 0), tl.load(history + t * tags + tag, mask=inside & (t > 0), other=0), tag)
+        tag = tl.where(
+            inside & (t > 0), tl.load(history + t * tags + tag, mask=inside & (t > 0), other=0), tag
+        )
 
 
 @triton.jit
@@ -77,7 +79,17 @@ def least(a, b):
 
 @triton.jit
 def edit_distance(
-    x, y, x_lengths, y_lengths, count, out, x_width, y_width, batch, NORMALIZED: tl.constexpr, BLOCK: tl.constexpr
+    x,
+    y,
+    x_lengths,
+    y_lengths,
+    count,
+    out,
+    x_width,
+    y_width,
+    batch,
+    NORMALIZED: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """Insertions, deletions and substitutions from x [batch, x_width] to y (Levenshtein, 1966), over y's length with
     NORMALIZED. One pair a program; a row of the table is a tile, and the insertions along it a running minimum."""
@@ -85,7 +97,9 @@ def edit_distance(
     m = tl.minimum(tl.load(x_lengths + i), x_width).to(tl.int32)
     n = tl.minimum(tl.load(y_lengths + i), y_width).to(tl.int32)
     if NORMALIZED:
-        tl.device_assert(n > 0, "edit_distance: a reference is empty, by whose length the distance is to be divided")
+        tl.device_assert(
+            n > 0, "edit_distance: a reference is empty, by whose length the distance is to be divided"
+        )
     j = tl.arange(0, BLOCK)
     letter = tl.load(y + i * y_width + j - 1, mask=(j > 0) & (j <= n), other=0)
     row = j

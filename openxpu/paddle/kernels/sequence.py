@@ -10,7 +10,13 @@ from openxpu.paddle.outputs import required
 
 @phi_kernel
 def viterbi_decode(
-    b: PlanBuilder, x: Tensor, transition: Tensor, length: Tensor, include_bos_eos_tag: bool, scores: Tensor, path: Tensor
+    b: PlanBuilder,
+    x: Tensor,
+    transition: Tensor,
+    length: Tensor,
+    include_bos_eos_tag: bool,
+    scores: Tensor,
+    path: Tensor,
 ) -> None:
     scores, path = required(b, scores, x.dtype), required(b, path, "i64")
     sequence.plan_viterbi(b, x, transition, length, scores, path, include_bos_eos_tag)
@@ -18,7 +24,12 @@ def viterbi_decode(
 
 @phi_kernel
 def crf_decoding(
-    b: PlanBuilder, emission: Tensor, transition: Tensor, label: Tensor | None, length: Tensor | None, path: Tensor
+    b: PlanBuilder,
+    emission: Tensor,
+    transition: Tensor,
+    label: Tensor | None,
+    length: Tensor | None,
+    path: Tensor,
 ) -> None:
     sequence.plan_crf_decoding(b, emission, transition, label, length, required(b, path, "i64"))
 

@@ -43,7 +43,11 @@ ROWS = [
         ops.prior_box,
         Input(grad=False),
         Input(grad=False),
-        shapes=(((2, 3, 7, 9), (2, 3, 70, 95)), ((1, 1, 1, 1), (1, 3, 20, 20)), ((1, 2, 33, 20), (1, 3, 300, 300))),
+        shapes=(
+            ((2, 3, 7, 9), (2, 3, 70, 95)),
+            ((1, 1, 1, 1), (1, 3, 20, 20)),
+            ((1, 2, 33, 20), (1, 3, 300, 300)),
+        ),
         attrs=[
             {**PRIOR, "flip": True, "clip": True},
             {**PRIOR, "max_sizes": [20.0, 50.0], "flip": True, "min_max_aspect_ratios_order": True},
@@ -53,7 +57,9 @@ ROWS = [
     ),
     row(
         "box_coder",
-        lambda prior, variances, target, **a: ops.box_coder(prior, variances, target, "encode_center_size", **a),
+        lambda prior, variances, target, **a: ops.box_coder(
+            prior, variances, target, "encode_center_size", **a
+        ),
         Input(corners, grad=False),
         Input(uniform(0.1, 0.3), grad=False),
         Input(corners, grad=False),
@@ -65,7 +71,9 @@ ROWS = [
     ),
     row(
         "box_coder",
-        lambda prior, target, **a: ops.box_coder(prior, [0.1, 0.1, 0.2, 0.2], target, "encode_center_size", **a),
+        lambda prior, target, **a: ops.box_coder(
+            prior, [0.1, 0.1, 0.2, 0.2], target, "encode_center_size", **a
+        ),
         Input(corners, grad=False),
         Input(corners, grad=False),
         name="box_coder encoding with shared variances",
@@ -76,7 +84,9 @@ ROWS = [
     ),
     row(
         "box_coder",
-        lambda prior, variances, target, **a: ops.box_coder(prior, variances, target, "decode_center_size", **a),
+        lambda prior, variances, target, **a: ops.box_coder(
+            prior, variances, target, "decode_center_size", **a
+        ),
         Input(corners, grad=False),
         Input(uniform(0.1, 0.3), grad=False),
         Input(grad=False),
@@ -86,7 +96,9 @@ ROWS = [
             (((70, 4), (70, 4), (3, 70, 4)), {"axis": 0, "box_normalized": True}),
             (((3, 4), (3, 4), (3, 70, 4)), {"axis": 1, "box_normalized": False}),
         ],
-        attrs=[{"axis": axis, "box_normalized": normalized} for axis in (0, 1) for normalized in (True, False)],
+        attrs=[
+            {"axis": axis, "box_normalized": normalized} for axis in (0, 1) for normalized in (True, False)
+        ],
         valid=lambda shapes, attrs: True,
         extremes="",
     ),
@@ -128,7 +140,13 @@ ROWS = [
         Input(uniform(0.3, 1), grad=False),
         shapes=YOLO_SHAPES,
         attrs=[
-            {"anchors": ANCHORS, "anchor_mask": mask, "ignore_thresh": 0.5, "use_label_smooth": smooth, "scale_x_y": 1.1}
+            {
+                "anchors": ANCHORS,
+                "anchor_mask": mask,
+                "ignore_thresh": 0.5,
+                "use_label_smooth": smooth,
+                "scale_x_y": 1.1,
+            }
             for mask, smooth in (([0, 1, 2], True), ([3, 4, 5], False), ([6, 7, 8], True))
         ],
         extremes="",

@@ -19,17 +19,19 @@ def call(x: Any, offset: Any, weight: Any, mask: Any, **a: Any) -> Any:
     return ops.deform_conv2d(x, offset, weight, mask=mask, **a)
 
 
-def shapes(n: int, c: int, h: int, w: int, filters: int, k: int, masked: bool, **a: int) -> tuple[Any, dict[str, int]]:
+def shapes(
+    n: int, c: int, h: int, w: int, filters: int, k: int, masked: bool, **a: int
+) -> tuple[Any, dict[str, int]]:
     """Shapes of the inputs that go with the attributes."""
-    out = [
-        (e + 2 * a["padding"] - a["dilation"] * (k - 1) - 1) // a["stride"] + 1 for e in (h, w)
-    ]
+    out = [(e + 2 * a["padding"] - a["dilation"] * (k - 1) - 1) // a["stride"] + 1 for e in (h, w)]
     points = a["deformable_groups"] * k * k
     mask = (n, points, *out) if masked else None
     return ((n, c, h, w), (n, 2 * points, *out), (filters, c // a["groups"], k, k), mask), a
 
 
-def of(stride: int = 1, padding: int = 1, dilation: int = 1, sets: int = 1, groups: int = 1) -> dict[str, int]:
+def of(
+    stride: int = 1, padding: int = 1, dilation: int = 1, sets: int = 1, groups: int = 1
+) -> dict[str, int]:
     return {
         "stride": stride, "padding": padding, "dilation": dilation, "deformable_groups": sets, "groups": groups
     }  # fmt: skip

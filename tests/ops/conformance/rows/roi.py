@@ -70,7 +70,11 @@ ROWS = [
         "psroi_pool",
         ops.psroi_pool,
         *INPUTS,
-        shapes=(((2, 16, 30, 41), (9, 4), (2,)), ((4, 272, 9, 7), (5, 4), (4,)), ((1, 8, 5, 6), (40, 4), (1,))),
+        shapes=(
+            ((2, 16, 30, 41), (9, 4), (2,)),
+            ((4, 272, 9, 7), (5, 4), (4,)),
+            ((1, 8, 5, 6), (40, 4), (1,)),
+        ),
         attrs=[{"output_size": 2, "spatial_scale": scale} for scale in (0.5, 1.0)],
         cases=[(((1, 16, 9, 9), (6, 4), (1,)), {"output_size": (2, 4), "spatial_scale": 0.25})],
         extremes="",
