@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from openxpu.ops.layout import plan_transpose
+from openxpu.ops.layout import plan_concat, plan_transpose
 from openxpu.ops.plan import PlanBuilder, Scalar, Tensor, Unsupported
 from openxpu.ops.reduce import power_of_two, real, require_contiguous
 from openxpu.ops.sort import plan_sort_rows
@@ -258,3 +258,32 @@ def plan_distribute_proposals(
             "suppression.take_level", 1, boxes, levels, out, restore, totals[0].place, n, level, cost=40 * n,
             BLOCK=_BLOCK,
         )  # fmt: skip
+
+
+def plan_collect_proposals(
+    b: PlanBuilder, boxes: Sequence[Tensor], scores: Sequence[Tensor], counts: Sequence[Tensor] | None, out: Tensor,
+    numbers: Tensor | None,
+) -> None:  # fmt: skip
+    """out [n, 4]: the n best boxes of all levels, image by image, and best first; numbers [images]."""
+    if not counts:
+        raise Unsupported("collect_fpn_proposals needs rois_num; LoD is not known on the card.")
+    for level, level_scores, level_counts in zip(boxes, scores, counts, strict=True):
+        _check("collect_fpn_proposals", level, level_scores, level_counts)
+    n, images = out.shape[0], counts[0].numel
+    sizes = [level.shape[0] for level in boxes]
+    total = sum(sizes)
+    number = numbers if numbers is not None else b.scratch((images,), "i32")
+    all_boxes, all_scores = b.scratch((total, 4), out.dtype), b.scratch((1, total), out.dtype)
+    ids, order = b.scratch((total,), "i32"), b.scratch((1, total), "i32")
+    if total:
+        plan_concat(b, boxes, all_boxes, 0)
+        plan_concat(b, [s.reshape(1, s.numel) for s in scores], all_scores, 1)
+        plan_sort_rows(b, all_scores, None, order, descending=True)
+    start = 0
+    for size, level_counts in zip(sizes, counts, strict=True):
+        b.launch(
+            "suppression.image_ids", -(-size // _BLOCK), level_counts, ids.view((size,), offset=start), size, images,
+            cost=size * images, BLOCK=_BLOCK,
+        )  # fmt: skip
+        start += size
+    b.launch("suppression.collect_images", 1, all_boxes, ids, order, out, number, n, images, BLOCK=_BLOCK)

@@ -593,3 +593,33 @@ def take_level(boxes, levels, out, restore, totals, n, level, BLOCK: tl.constexp
             tl.store(out + to * 4 + side, tl.load(boxes + i * 4 + side, mask=m, other=0), mask=m)
         tl.store(restore + i, (before + to).to(restore.dtype.element_ty), mask=m)
         found += tl.sum(m.to(tl.int32), axis=0)
+
+
+@triton.jit
+def image_ids(counts, ids, n, images, BLOCK: tl.constexpr):
+    """The image of each box of a level."""
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    end = tl.full((), 0, tl.int64)
+    image = i * 0
+    for k in range(0, images):
+        end += tl.load(counts + k).to(tl.int64)
+        image += (i >= end).to(tl.int32)
+    tl.store(ids + i, tl.minimum(image, images - 1), mask=i < n)
+
+
+@triton.jit
+def collect_images(boxes, ids, order, out, numbers, n, images, BLOCK: tl.constexpr):
+    """The first n boxes of `order`, image by image. One program."""
+    lanes = tl.arange(0, BLOCK)
+    to = tl.full((), 0, tl.int32)
+    for image in range(0, images):
+        before = to
+        for first in range(0, n, BLOCK):
+            i = first + lanes
+            which = tl.load(order + i, mask=i < n, other=0)
+            m = (i < n) & (tl.load(ids + which, mask=i < n, other=-1) == image)
+            at = to + tl.associative_scan(m.to(tl.int32), 0, plus) - 1
+            for side in range(0, 4):
+                tl.store(out + at * 4 + side, tl.load(boxes + which * 4 + side, mask=m, other=0), mask=m)
+            to += tl.sum(m.to(tl.int32), axis=0)
+        tl.store(numbers + image, to - before)

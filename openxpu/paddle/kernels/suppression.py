@@ -64,3 +64,12 @@ def distribute_fpn_proposals(
         b, fpn_rois, rois_num, outs, numbers, required(b, restore_index, "i32"), min_level, max_level, refer_level,
         refer_scale, pixel_offset,
     )  # fmt: skip
+
+
+@phi_kernel
+def collect_fpn_proposals(
+    b: PlanBuilder, rois: Sequence[Tensor], scores: Sequence[Tensor], rois_num: Sequence[Tensor] | None, post_nms_topn: int,
+    fpn_rois: Tensor, rois_num_out: Tensor | None,
+) -> None:  # fmt: skip
+    out, numbers = required(b, fpn_rois, rois[0].dtype), typed(b, rois_num_out, "i32")
+    suppression.plan_collect_proposals(b, rois, scores, rois_num, out, numbers)

@@ -57,6 +57,5 @@ ROWS = [
             {"blank": 2, "merge": False, "padding": 7},
         ],
         extremes="",
-        static="the eager function is called",
     ),
 ]  # fmt: skip

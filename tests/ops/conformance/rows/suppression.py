@@ -9,7 +9,6 @@ from conformance.row import Input, row
 from paddle import _C_ops
 from paddle.vision import ops
 
-EAGER = "the eager function is called"
 NO_VIEWS = ("transposed", "strided")
 
 
@@ -70,7 +69,6 @@ ROWS = [
         attrs=[{"threshold": 0.3}, {"threshold": 0.7}],
         layouts=NO_VIEWS,
         extremes="",
-        static=EAGER,
     ),
     row(
         "multiclass_nms3",
@@ -90,7 +88,6 @@ ROWS = [
         ],
         layouts=NO_VIEWS,
         extremes="",
-        static=EAGER,
     ),
     row(
         "matrix_nms",
@@ -107,7 +104,6 @@ ROWS = [
         layouts=NO_VIEWS,
         extremes="",
         tolerance=32.0,
-        static="its sizes follow from values",
     ),
     row(
         "generate_proposals",
@@ -130,7 +126,6 @@ ROWS = [
         ],
         layouts=NO_VIEWS,
         extremes="",
-        static="its sizes follow from values",
     ),
     row(
         "distribute_fpn_proposals",
@@ -144,6 +139,19 @@ ROWS = [
         ],
         layouts=NO_VIEWS,
         extremes="",
-        static="its sizes follow from values",
+    ),
+    row(
+        "collect_fpn_proposals",
+        lambda a, b, x, y, m, n, **attrs: _C_ops.collect_fpn_proposals([a, b], [x, y], [m, n], attrs["limit"]),
+        Input(boxes, grad=False),
+        Input(boxes, grad=False),
+        Input(scores, grad=False),
+        Input(lambda d: scores(d) / 1.01, grad=False),
+        Input(counts(0), "i32"),
+        Input(counts(1), "i32"),
+        shapes=(((50, 4), (30, 4), (50, 1), (30, 1), (3,), (3,)), ((400, 4), (1, 4), (400, 1), (1, 1), (2,), (2,))),
+        attrs=[{"limit": 40}, {"limit": 1000}],
+        layouts=NO_VIEWS,
+        extremes="",
     ),
 ]  # fmt: skip
