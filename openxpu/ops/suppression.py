@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from openxpu.ops.layout import plan_concat, plan_transpose
 from openxpu.ops.plan import PlanBuilder, Scalar, Tensor, Unsupported
 from openxpu.ops.reduce import power_of_two, real, require_contiguous
+from openxpu.ops.run import run
 from openxpu.ops.sort import plan_sort_rows
+
+if TYPE_CHECKING:
+    from openxpu.runtime import Array
 
 _LANES = 64  # kept boxes that are compared at a time
 _BLOCK = 256
@@ -287,3 +292,11 @@ def plan_collect_proposals(
         )  # fmt: skip
         start += size
     b.launch("suppression.collect_images", 1, all_boxes, ids, order, out, number, n, images, BLOCK=_BLOCK)
+
+
+# ---- on arrays ----
+
+
+def nms(boxes: Array, threshold: float) -> Array:
+    """Indices (i64) of the boxes [n, 4], best first, that overlap no better kept one by more than the threshold."""
+    return run(plan_nms, [boxes], [((), "i64")], threshold)  # type: ignore[no-any-return]
