@@ -141,6 +141,19 @@ void size_viterbi_decode(const void* const* args) {
       {as<phi::DenseTensor>(args[0]).dims()[0], longest(as<phi::DenseTensor>(args[2]))});
 }
 
+// (boxes, scores, counts, limit, out, out counts): lists with an entry for each level.
+void size_collect_fpn_proposals(const void* const* args) {
+  int64_t total = 0;
+  for (const auto* boxes : as<std::vector<const phi::DenseTensor*>>(args[0])) {
+    total += boxes->dims()[0];
+  }
+  as<phi::DenseTensor*>(args[4])->Resize({std::min<int64_t>(total, as<int>(args[3])), 4});
+  const auto& counts = as<paddle::optional<std::vector<const phi::DenseTensor*>>>(args[2]);
+  if (counts && !counts->empty()) {
+    as<phi::DenseTensor*>(args[5])->Resize({counts->front()->numel()});
+  }
+}
+
 // (x, y, lengths, lengths, normalized, count, out): Paddle leaves the output as wide as a sequence.
 void size_edit_distance(const void* const* args) {
   as<phi::DenseTensor*>(args[6])->Resize({as<phi::DenseTensor>(args[0]).dims()[0], 1});
@@ -177,6 +190,7 @@ std::vector<int> host_inputs(const std::string& kernel) {
 void connect_output_sizes() {
   find_kernel("arange_tensor")->direct = arange_tensor;
   find_kernel("viterbi_decode")->size_outputs = size_viterbi_decode;
+  find_kernel("collect_fpn_proposals")->size_outputs = size_collect_fpn_proposals;
   find_kernel("edit_distance")->size_outputs = size_edit_distance;
   find_kernel("sequence_mask_scalar")->size_outputs = size_sequence_mask;
   find_kernel("einsum")->size_outputs = cache_einsum_inputs;

@@ -5,6 +5,7 @@
 
 #include "paddle/phi/common/scalar.h"
 #include "paddle/phi/core/dense_tensor.h"
+#include "paddle/utils/optional.h"
 
 namespace phi {
 
@@ -14,6 +15,14 @@ void AnchorGeneratorOpKernel(const Context& dev_ctx, const DenseTensor& input,
                              const std::vector<float>& aspect_ratios,
                              const std::vector<float>& variances, const std::vector<float>& stride,
                              float offset, DenseTensor* anchors, DenseTensor* variances_out);
+
+template <typename T, typename Context>
+void CollectFpnProposalsOpKernel(const Context& dev_ctx,
+                                 const std::vector<const DenseTensor*>& rois,
+                                 const std::vector<const DenseTensor*>& scores,
+                                 const paddle::optional<std::vector<const DenseTensor*>>& rois_num,
+                                 int post_nms_topn, DenseTensor* fpn_rois,
+                                 DenseTensor* rois_num_out);
 
 template <typename T, typename Context>
 void SequenceMaskScalarKernel(const Context& dev_ctx, const DenseTensor& x, const Scalar& max_len,

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from openxpu.ops.elementwise import plan_binary
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.reduce import power_of_two, real, require_contiguous
+from openxpu.ops.run import run
 from openxpu.ops.softmax import plan_log_softmax
+
+if TYPE_CHECKING:
+    from openxpu.runtime import Array
 
 _TIME = 16
 
@@ -51,6 +58,9 @@ def plan_ctc_loss_grad(
     time, batch, classes = grad.shape
     if grad.numel == 0:
         return
+    if not by_time:
+        plan_binary(b, grad, dloss.view((1, batch, 1)), dlogits, "multiply")
+        return
     block = min(1024, max(power_of_two(classes), 16))
     b.launch(
         "ctc.ctc_scale", (-(-classes // block), time * batch), grad, dloss, lengths, dlogits, batch, classes,
@@ -73,3 +83,14 @@ def plan_ctc_align(
         "ctc.ctc_align", batch, x, lengths, out, out_lengths, width, blank, padding, cost=8 * x.nbytes, MERGE=int(merge),
         BLOCK=min(512, max(power_of_two(width), 16)),
     )  # fmt: skip
+
+
+# ---- on arrays ----
+
+
+def ctc_loss(
+    logits: Array, labels: Array, lengths: Array, label_lengths: Array, blank: int = 0
+) -> tuple[Array, Array]:
+    """(loss [batch, 1], its gradient for the logits) of logits [time, batch, classes] for padded labels [batch, letters]."""
+    outputs = [((logits.shape[1], 1), logits.dtype), (logits.shape, logits.dtype)]
+    return run(plan_ctc_loss, [logits, labels, lengths, label_lengths], outputs, blank)  # type: ignore[no-any-return]

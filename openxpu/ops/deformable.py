@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from openxpu.ops.creation import plan_cast
 from openxpu.ops.layout import plan_transpose
 from openxpu.ops.matmul import plan_product
 from openxpu.ops.plan import I64, PlanBuilder, Scalar, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.reduce import accumulation_dtype, power_of_two, require_contiguous
+from openxpu.ops.run import run
+
+if TYPE_CHECKING:
+    from openxpu.runtime import Array
 
 _COLUMNS = 1 << 24  # bytes of the matrix of sampled columns that exist at a time
 
@@ -210,3 +215,17 @@ def _narrowed(b: PlanBuilder, t: Tensor, dtype: str) -> Tensor:
     narrow = b.scratch(t.shape, dtype)
     plan_cast(b, t, narrow)
     return narrow
+
+
+# ---- on arrays ----
+
+
+def deformable_conv2d(
+    x: Array, offset: Array, filter: Array, mask: Array | None = None, stride: int = 1, padding: int = 0, dilation: int = 1,
+    sets: int = 1, groups: int = 1,
+) -> Array:  # fmt: skip
+    """A convolution of x [images, channels, height, width] whose taps are moved by `offset` (down, right) and scaled by `mask`;
+    `sets` of channels have offsets of their own."""
+    out = (x.shape[0], filter.shape[0], *offset.shape[2:])
+    pairs = (stride,) * 2, (padding,) * 2, (dilation,) * 2
+    return run(plan_deformable_conv, [x, offset, filter, mask], [(out, x.dtype)], *pairs, sets, groups)  # type: ignore[no-any-return]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from openxpu.ops.creation import plan_cast
 from openxpu.ops.layout import plan_transpose
 from openxpu.ops.plan import F64, PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.reduce import accumulation_dtype, power_of_two, real, require_contiguous
+from openxpu.ops.run import run
+
+if TYPE_CHECKING:
+    from openxpu.runtime import Array
 
 _PLANE = 2**31  # offsets inside one image are 32-bit
 
@@ -130,3 +136,21 @@ def plan_roi_pool_grad(
     )  # fmt: skip
     if total is not dx:
         plan_cast(b, total, dx)
+
+
+# ---- on arrays ----
+
+
+def roi_align(
+    x: Array,
+    boxes: Array,
+    counts: Array,
+    size: tuple[int, int],
+    scale: float = 1.0,
+    ratio: int = -1,
+    aligned: bool = True,
+) -> Array:
+    """Means of bilinear samples of x [images, channels, height, width] in `size` bins of each box [regions, 4]; counts [images]:
+    how many boxes each image has. See plan_roi_align."""
+    out = (boxes.shape[0], x.shape[1], *size)
+    return run(plan_roi_align, [x, boxes, counts], [(out, x.dtype)], scale, ratio, aligned)  # type: ignore[no-any-return]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.reduce import power_of_two, real, require_contiguous
+from openxpu.ops.run import run
+
+if TYPE_CHECKING:
+    from openxpu.runtime import Array
 
 _LONGEST = 1 << 15  # letters of a reference whose row of the table is one tile
 
@@ -100,3 +106,12 @@ def plan_sequence_mask(b: PlanBuilder, lengths: Tensor, out: Tensor) -> None:
         cost=out.nbytes,
         BLOCK=block,
     )
+
+
+# ---- on arrays ----
+
+
+def viterbi(x: Array, transitions: Array, lengths: Array, ends: bool = True) -> tuple[Array, Array]:
+    """(score [batch], best path [batch, time] as i64) for emissions x [batch, time, tags]. See plan_viterbi."""
+    outputs = [((x.shape[0],), x.dtype), (x.shape[:2], "i64")]
+    return run(plan_viterbi, [x, transitions, lengths], outputs, ends)  # type: ignore[no-any-return]

@@ -110,7 +110,6 @@ ROWS = [
         name="box_coder decoding without variances",
         shapes=(((11, 4), (5, 11, 4)),),
         extremes="",
-        static="the eager function is called",
     ),
     row(
         "yolo_box",

@@ -16,7 +16,8 @@ def lengths(d: Draw) -> np.ndarray:
 
 
 def letters(d: Draw) -> np.ndarray:
-    return d.rng.integers(0, d.shapes[1][1] + 1, d.shape)
+    """Some labels are empty, but not all: Paddle's CPU kernel divides by their sum."""
+    return np.append(d.rng.integers(0, d.shapes[1][1] + 1, d.shape[0] - 1), 1)
 
 
 def symbols(d: Draw) -> np.ndarray:
@@ -42,7 +43,8 @@ ROWS = [
         extremes="",
         layouts=("transposed", "strided"),
         tolerance={"f32": 64.0, "f64": 256.0},
-        grad_tolerance={"f32": 500.0, "f64": 2000.0},
+        grad_scale=1.0,  # differences of probabilities
+        grad_tolerance={"f32": 1000.0, "f64": 4000.0},
     ),
     row(
         "ctc_align",
@@ -55,6 +57,5 @@ ROWS = [
             {"blank": 2, "merge": False, "padding": 7},
         ],
         extremes="",
-        static="the eager function is called",
     ),
 ]  # fmt: skip

@@ -8,7 +8,6 @@ from conformance.row import Input, row
 from paddle import _C_ops
 
 F = paddle.nn.functional
-EAGER = "the eager function is called"
 
 
 def up_to(which: int, axis: int, lowest: int = 0) -> Generator:
@@ -37,7 +36,6 @@ ROWS = [
         shapes=(((4, 9, 7), (7, 7), (4,)), ((1, 1, 3), (3, 3), (1,)), ((3, 70, 33), (33, 33), (3,)), ((2, 5, 300), (300, 300), (2,))),
         attrs=[{"include_bos_eos_tag": True}, {"include_bos_eos_tag": False}],
         extremes="",
-        static="its sizes follow from lengths",
     ),
     row(
         "crf_decoding",
@@ -51,7 +49,6 @@ ROWS = [
             ((3, 40, 33), (35, 33), None, (3,)),
         ),
         extremes="",
-        static=EAGER,
     ),
     row(
         "gather_tree",
@@ -72,7 +69,6 @@ ROWS = [
         shapes=(((5, 9), (5, 12), (5,), (5,)), ((1, 1), (1, 1), (1,), (1,)), ((7, 70), (7, 33), (7,), (7,))),
         attrs=[{"normalized": True}, {"normalized": False}],
         extremes="",
-        static=EAGER,
     ),
     row(
         "sequence_mask_scalar",
@@ -81,6 +77,5 @@ ROWS = [
         shapes=((2, 3), (7,), (1,), (300,)),
         attrs=[{"maxlen": 7}, {"maxlen": None}, {"maxlen": 1000, "dtype": "float32"}, {"maxlen": 5, "dtype": "bool"}],
         extremes="",
-        static="its size may follow from lengths",
     ),
 ]  # fmt: skip
