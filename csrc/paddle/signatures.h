@@ -38,6 +38,21 @@ void BlhaGetMaxLen(const Context&, In seq_lens_encoder, In seq_lens_decoder, In 
                    Out max_enc_len_this_time, Out max_dec_len_this_time);
 void SelfDPAttention(const Context&, In x, const float alpha, const int head_number, Out out);
 
+void FlashAttnQKVPacked(const Context&, In qkv, Maybe fixed_seed_offset, Maybe attn_mask,
+                        float dropout, bool causal, bool return_softmax, bool is_test,
+                        Text rng_name, Out out, Out softmax, Out softmax_lse, Out seed_offset);
+void FlashAttnQKVPackedGrad(const Context&, In qkv, In out, In softmax_lse, In seed_offset,
+                            Maybe attn_mask, In out_grad, float dropout, bool causal, Out qkv_grad);
+void FusedDotProductAttention(const Context&, In q, In k, In v, Maybe bias, Maybe cu_seqlen_q,
+                              Maybe cu_seqlen_kv, float scaling_factor, float dropout_probability,
+                              bool is_training, Text mask_type, Text bias_type, Out out,
+                              Out softmax_out, Out rng_state);
+void FusedDotProductAttentionGrad(const Context&, In q, In k, In v, Maybe bias, Maybe cu_seqlen_q,
+                                  Maybe cu_seqlen_kv, In out, In softmax_out, In rng_state,
+                                  In out_grad, float scaling_factor, float dropout_probability,
+                                  Text mask_type, Text bias_type, Out q_grad, Out k_grad,
+                                  Out v_grad, Out bias_grad);
+
 void FusedRope(const Context&, In q, Maybe k, Maybe v, Maybe sin, Maybe cos, Maybe position_ids,
                bool use_neox_rotary_style, bool time_major, float rotary_emb_base, Out out_q,
                Out out_k, Out out_v);

@@ -177,3 +177,39 @@ def test_longest_sequences() -> None:
     lengths = (paddle.to_tensor(row, dtype="int32") for row in ([3, 9, 2], [0, 0, 7]))
     longest = paddle.incubate.nn.functional.blha_get_max_len(*lengths, paddle.ones([3]))
     assert [int(t.numpy()[0]) for t in longest] == [9, 7]
+
+
+def test_queries_keys_and_values_in_one_tensor() -> None:
+    packed = tensor((2, 9, 3, 4, 16))
+    apart = [packed[:, :, i].detach() for i in range(3)]
+    for part in apart:
+        part.stop_gradient = False
+    out = flash.flash_attn_qkvpacked(packed, causal=True)[0]
+    want = flash.flash_attention(*apart, causal=True)[0]
+    np.testing.assert_array_equal(out.numpy(), want.numpy())
+    (out**2).sum().backward()
+    (want**2).sum().backward()
+    for i, part in enumerate(apart):
+        np.testing.assert_allclose(packed.grad.numpy()[:, :, i], part.grad.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_fused_dot_product_attention() -> None:
+    parts = [tensor((2, 9, 4, 16), i) for i in range(3)]
+    mask = tensor((2, 4, 9, 9), 3).detach()
+    fused = paddle.incubate.nn.functional.fused_dot_product_attention
+
+    def both(first: Any, second: Any) -> None:
+        results = []
+        for out in (first(), second()):
+            (out**2).sum().backward()
+            results.append([out.numpy(), *[part.grad.numpy() for part in parts]])
+            for part in parts:
+                part.clear_grad()
+        for ours, theirs in zip(*results, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+    both(lambda: fused(*parts, mask), lambda: F.scaled_dot_product_attention(*parts, mask))
+    both(
+        lambda: fused(*parts, is_causal=True), lambda: F.scaled_dot_product_attention(*parts, is_causal=True)
+    )
+    both(lambda: fused(*parts, scaling_factor=0.5), lambda: F.scaled_dot_product_attention(*parts, scale=0.5))
