@@ -206,7 +206,7 @@ def test_fused_dot_product_attention() -> None:
             for part in parts:
                 part.clear_grad()
         for ours, theirs in zip(*results, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
     both(lambda: fused(*parts, mask), lambda: F.scaled_dot_product_attention(*parts, mask))
     both(
