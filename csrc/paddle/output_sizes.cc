@@ -98,6 +98,12 @@ void size_packed_attention(const void* const* args) {
   output(11)->Resize({2});
 }
 
+// (query, key, value, five optional inputs, six attributes, out, lse, seeds).
+void size_row_logarithms(const void* const* args) {
+  const phi::DDim& dims = as<phi::DenseTensor>(args[0]).dims();
+  as<phi::DenseTensor*>(args[15])->Resize({dims[0], dims[2], dims[1]});
+}
+
 // (x, out): Paddle hands over an output with the strides of the input.
 void dense_contiguous(const void* const* args) {
   auto* out = as<phi::DenseTensor*>(args[1]);
@@ -133,6 +139,7 @@ void connect_output_sizes() {
   find_kernel("topk")->size_outputs = size_topk;
   find_kernel("fused_rms_norm_ext")->size_outputs = size_row_factors;
   find_kernel("flash_attn_qkvpacked")->size_outputs = size_packed_attention;
+  find_kernel("memory_efficient_attention")->size_outputs = size_row_logarithms;
   find_kernel("contiguous")->size_outputs = dense_contiguous;
   for (const char* name : {"contiguous", "strided_copy"}) find_kernel(name)->moves_bits = true;
   find_kernel("strided_copy")->size_outputs = view_strided_copy;

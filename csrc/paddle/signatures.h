@@ -27,6 +27,12 @@ void MemoryEfficientAttention(const Context&, In query, In key, In value, Maybe 
                               const phi::Scalar& max_seqlen_k, bool causal, double dropout_p,
                               float scale, bool is_test, Out output, Out logsumexp,
                               Out seed_and_offset);
+void MemoryEfficientAttentionGrad(const Context&, In query, In key, In value, Maybe bias,
+                                  Maybe cu_seqlens_q, Maybe cu_seqlens_k, In output, In logsumexp,
+                                  In seed_and_offset, In output_grad,
+                                  const phi::Scalar& max_seqlen_q, const phi::Scalar& max_seqlen_k,
+                                  const bool causal, const double dropout_p, const float scale,
+                                  Out query_grad, Out key_grad, Out value_grad, Out bias_grad);
 void MaskedMultiheadAttention(const Context&, In x, In cache_kv, Maybe bias, Maybe src_mask,
                               Maybe cum_offsets, Maybe sequence_lengths, Maybe rotary_tensor,
                               Maybe beam_cache_offset, Maybe qkv_out_scale, Maybe out_shift,

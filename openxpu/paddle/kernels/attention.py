@@ -298,3 +298,74 @@ def fused_dot_product_attention_grad(
     lse = softmax_out.reshape(q.shape[0], q.shape[2], q.shape[1])
     mask = Mask(added, None, rng_state, dropout_probability)
     attention.plan_flash_attention_grad(b, q, k, v, out, lse, dout, dq, dk, dv, scaling_factor, causal, mask)
+
+
+def _efficient(
+    q: Tensor,
+    k: Tensor,
+    cu_q: Tensor | None,
+    cu_k: Tensor | None,
+    max_q: int,
+    max_k: int,
+    causal: bool,
+    lse: Tensor,
+) -> tuple[Packed | None, Tensor]:
+    """(the sequences that a batch of one is made of, where the logarithms lie)."""
+    if causal and cu_q is None and q.shape[1] != k.shape[1]:
+        raise Unsupported("causal memory_efficient_attention is planned for as many queries as keys.")
+    if cu_q is None or cu_k is None:
+        return None, lse
+    if q.shape[0] != 1:
+        raise Unsupported("memory_efficient_attention of packed sequences takes a batch of one.")
+    return Packed(cu_q, cu_k, int(max_q), int(max_k)), lse.view((q.shape[2], q.shape[1]))
+
+
+def _rows_of(tensor: Tensor | None, packed: Packed | None) -> Tensor | None:
+    """Packed sequences lose their batch of one."""
+    return tensor if packed is None or tensor is None else tensor.view(tensor.shape[1:], tensor.strides[1:])
+
+
+@phi_kernel
+def memory_efficient_attention(
+    b: PlanBuilder, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, cu_seqlens_q: Tensor | None,
+    cu_seqlens_k: Tensor | None, causal_diagonal: Tensor | None, seqlen_k: Tensor | None, max_seqlen_q: int,
+    max_seqlen_k: int, causal: bool, dropout_p: float, scale: float, is_test: bool,
+    output: Tensor, logsumexp: Tensor, seed_and_offset: Tensor,
+) -> None:  # fmt: skip
+    if causal_diagonal is not None or seqlen_k is not None:
+        raise Unsupported("memory_efficient_attention is planned without padded keys.")
+    lse = required(b, logsumexp, accumulation_dtype(query.dtype))
+    packed, lse = _efficient(query, key, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, causal, lse)
+    batch = 1 if packed is None else packed.q_starts.numel - 1
+    counters = query.shape[0] * query.shape[2] * query.shape[1] * key.shape[1] * batch
+    seeds, drop = _seeds(b, None, seed_and_offset, dropout_p, is_test, counters)
+    q, k, v, out = (_rows_of(t, packed) for t in (query, key, value, output))
+    assert q is not None and k is not None and v is not None and out is not None
+    attention.plan_flash_attention(
+        b, q, k, v, out, lse, scale if scale > 0 else _scale(q), causal, Mask(bias, None, seeds, drop), packed
+    )
+
+
+@phi_kernel
+def memory_efficient_attention_grad(
+    b: PlanBuilder, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, cu_seqlens_q: Tensor | None,
+    cu_seqlens_k: Tensor | None, output: Tensor, logsumexp: Tensor, seed_and_offset: Tensor, output_grad: Tensor,
+    max_seqlen_q: int, max_seqlen_k: int, causal: bool, dropout_p: float, scale: float,
+    query_grad: Tensor | None, key_grad: Tensor | None, value_grad: Tensor | None, bias_grad: Tensor | None,
+) -> None:  # fmt: skip
+    if bias_grad is not None:
+        raise Unsupported(
+            "memory_efficient_attention has no gradient for its bias; use scaled_dot_product_attention."
+        )
+    packed, lse = _efficient(
+        query, key, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, causal, logsumexp
+    )
+    q, k, v, out, dout, dq, dk, dv = (
+        _rows_of(t, packed)
+        for t in (query, key, value, output, output_grad, query_grad, key_grad, value_grad)
+    )
+    assert q is not None and k is not None and v is not None and out is not None and dout is not None
+    attention.plan_flash_attention_grad(
+        b, q, k, v, out, lse, dout, dq, dk, dv, scale if scale > 0 else _scale(q), causal,
+        Mask(bias, None, seed_and_offset, dropout_p), packed,
+    )  # fmt: skip
