@@ -113,7 +113,7 @@ def test_gradient_of_a_norm_of_rows() -> None:
 def test_dropout_and_sum() -> None:
     """fused_dropout_add keeps what its seeds say, and its gradient the same."""
     x, y = input_of(300, 40), input_of(300, 40)
-    out, seeds = paddle._C_ops.fused_dropout_add(x, y, None, 0.25, False, "upscale_in_train", 0, False)
+    out, _seeds = paddle._C_ops.fused_dropout_add(x, y, None, 0.25, False, "upscale_in_train", 0, False)
     kept = (out - y).numpy() / x.numpy()
     assert abs((kept < 0.5).mean() - 0.25) < 0.02
     np.testing.assert_allclose(kept[kept > 0.5], 1 / 0.75, rtol=1e-2)

@@ -320,9 +320,9 @@ def _efficient(
     return Packed(cu_q, cu_k, int(max_q), int(max_k)), lse.view((q.shape[2], q.shape[1]))
 
 
-def _rows_of(tensor: Tensor | None, packed: Packed | None) -> Tensor | None:
+def _rows_of(tensor: Tensor, packed: Packed | None) -> Tensor:
     """Packed sequences lose their batch of one."""
-    return tensor if packed is None or tensor is None else tensor.view(tensor.shape[1:], tensor.strides[1:])
+    return tensor if packed is None else tensor.view(tensor.shape[1:], tensor.strides[1:])
 
 
 @phi_kernel
@@ -340,7 +340,6 @@ def memory_efficient_attention(
     counters = query.shape[0] * query.shape[2] * query.shape[1] * key.shape[1] * batch
     seeds, drop = _seeds(b, None, seed_and_offset, dropout_p, is_test, counters)
     q, k, v, out = (_rows_of(t, packed) for t in (query, key, value, output))
-    assert q is not None and k is not None and v is not None and out is not None
     attention.plan_flash_attention(
         b, q, k, v, out, lse, scale if scale > 0 else _scale(q), causal, Mask(bias, None, seeds, drop), packed
     )
@@ -360,11 +359,8 @@ def memory_efficient_attention_grad(
     packed, lse = _efficient(
         query, key, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, causal, logsumexp
     )
-    q, k, v, out, dout, dq, dk, dv = (
-        _rows_of(t, packed)
-        for t in (query, key, value, output, output_grad, query_grad, key_grad, value_grad)
-    )
-    assert q is not None and k is not None and v is not None and out is not None and dout is not None
+    q, k, v, out, dout = (_rows_of(t, packed) for t in (query, key, value, output, output_grad))
+    dq, dk, dv = (None if t is None else _rows_of(t, packed) for t in (query_grad, key_grad, value_grad))
     attention.plan_flash_attention_grad(
         b, q, k, v, out, lse, dout, dq, dk, dv, scale if scale > 0 else _scale(q), causal,
         Mask(bias, None, seed_and_offset, dropout_p), packed,
