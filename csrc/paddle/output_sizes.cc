@@ -1,4 +1,5 @@
-// The functions behind output_sizes.h: arange, linspace, a norm, and copies from and into views.
+// The functions behind output_sizes.h: arange, linspace, norms, attention, and copies from and into
+// views.
 #include "output_sizes.h"
 
 #include <algorithm>
@@ -107,6 +108,24 @@ void size_row_factors(const void* const* args) {
   as<phi::DenseTensor*>(args[4])->Resize(common::slice_ddim(dims, 0, dims.size() - 1));
 }
 
+// (qkv, seeds, mask, five attributes, out, softmax, lse, seeds): qkv is [batch, rows, groups + 2,
+// heads of keys, depth].
+void size_packed_attention(const void* const* args) {
+  const phi::DDim& dims = as<phi::DenseTensor>(args[0]).dims();
+  const int64_t batch = dims[0], rows = dims[1], heads = (dims[2] - 2) * dims[3];
+  const auto output = [args](int i) { return as<phi::DenseTensor*>(args[i]); };
+  output(8)->Resize({batch, rows, heads, dims[4]});
+  output(9)->Resize({batch, heads, rows, rows});
+  output(10)->Resize({batch, heads, rows});
+  output(11)->Resize({2});
+}
+
+// (query, key, value, five optional inputs, six attributes, out, lse, seeds).
+void size_row_logarithms(const void* const* args) {
+  const phi::DDim& dims = as<phi::DenseTensor>(args[0]).dims();
+  as<phi::DenseTensor*>(args[15])->Resize({dims[0], dims[2], dims[1]});
+}
+
 // (x, out): Paddle hands over an output with the strides of the input.
 void dense_contiguous(const void* const* args) {
   auto* out = as<phi::DenseTensor*>(args[1]);
@@ -198,6 +217,8 @@ void connect_output_sizes() {
   find_kernel("topk")->size_outputs = size_topk;
   find_kernel("rnn")->size_outputs = size_rnn;
   find_kernel("fused_rms_norm_ext")->size_outputs = size_row_factors;
+  find_kernel("flash_attn_qkvpacked")->size_outputs = size_packed_attention;
+  find_kernel("memory_efficient_attention")->size_outputs = size_row_logarithms;
   find_kernel("contiguous")->size_outputs = dense_contiguous;
   for (const char* name : {"contiguous", "strided_copy"}) find_kernel(name)->moves_bits = true;
   find_kernel("strided_copy")->size_outputs = view_strided_copy;

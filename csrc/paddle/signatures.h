@@ -27,6 +27,12 @@ void MemoryEfficientAttention(const Context&, In query, In key, In value, Maybe 
                               const phi::Scalar& max_seqlen_k, bool causal, double dropout_p,
                               float scale, bool is_test, Out output, Out logsumexp,
                               Out seed_and_offset);
+void MemoryEfficientAttentionGrad(const Context&, In query, In key, In value, Maybe bias,
+                                  Maybe cu_seqlens_q, Maybe cu_seqlens_k, In output, In logsumexp,
+                                  In seed_and_offset, In output_grad,
+                                  const phi::Scalar& max_seqlen_q, const phi::Scalar& max_seqlen_k,
+                                  const bool causal, const double dropout_p, const float scale,
+                                  Out query_grad, Out key_grad, Out value_grad, Out bias_grad);
 void MaskedMultiheadAttention(const Context&, In x, In cache_kv, Maybe bias, Maybe src_mask,
                               Maybe cum_offsets, Maybe sequence_lengths, Maybe rotary_tensor,
                               Maybe beam_cache_offset, Maybe qkv_out_scale, Maybe out_shift,
@@ -37,6 +43,21 @@ void MaskedMultiheadAttention(const Context&, In x, In cache_kv, Maybe bias, May
 void BlhaGetMaxLen(const Context&, In seq_lens_encoder, In seq_lens_decoder, In batch_size,
                    Out max_enc_len_this_time, Out max_dec_len_this_time);
 void SelfDPAttention(const Context&, In x, const float alpha, const int head_number, Out out);
+
+void FlashAttnQKVPacked(const Context&, In qkv, Maybe fixed_seed_offset, Maybe attn_mask,
+                        float dropout, bool causal, bool return_softmax, bool is_test,
+                        Text rng_name, Out out, Out softmax, Out softmax_lse, Out seed_offset);
+void FlashAttnQKVPackedGrad(const Context&, In qkv, In out, In softmax_lse, In seed_offset,
+                            Maybe attn_mask, In out_grad, float dropout, bool causal, Out qkv_grad);
+void FusedDotProductAttention(const Context&, In q, In k, In v, Maybe bias, Maybe cu_seqlen_q,
+                              Maybe cu_seqlen_kv, float scaling_factor, float dropout_probability,
+                              bool is_training, Text mask_type, Text bias_type, Out out,
+                              Out softmax_out, Out rng_state);
+void FusedDotProductAttentionGrad(const Context&, In q, In k, In v, Maybe bias, Maybe cu_seqlen_q,
+                                  Maybe cu_seqlen_kv, In out, In softmax_out, In rng_state,
+                                  In out_grad, float scaling_factor, float dropout_probability,
+                                  Text mask_type, Text bias_type, Out q_grad, Out k_grad,
+                                  Out v_grad, Out bias_grad);
 
 void FusedRope(const Context&, In q, Maybe k, Maybe v, Maybe sin, Maybe cos, Maybe position_ids,
                bool use_neox_rotary_style, bool time_major, float rotary_emb_base, Out out_q,

@@ -168,6 +168,11 @@ def plan_flash_attention(
     p = _check(q, k, v, packed)
     if out.numel == 0:
         return
+    rows = (p.heads, q.shape[0]) if packed else (p.batch, p.heads, p.queries)
+    if lse.ndim != len(rows) or any(have < need for have, need in zip(lse.shape, rows, strict=True)):
+        raise ValueError(
+            f"the logarithms of {q.shape} queries were to be written into a tensor of shape {lse.shape}"
+        )
     block_m = min(128, max(16, power_of_two(p.queries)))
     block_n = min(128, max(16, power_of_two(p.keys)))
     if p.acc == "f64":

@@ -177,3 +177,79 @@ def test_longest_sequences() -> None:
     lengths = (paddle.to_tensor(row, dtype="int32") for row in ([3, 9, 2], [0, 0, 7]))
     longest = paddle.incubate.nn.functional.blha_get_max_len(*lengths, paddle.ones([3]))
     assert [int(t.numpy()[0]) for t in longest] == [9, 7]
+
+
+def test_queries_keys_and_values_in_one_tensor() -> None:
+    packed = tensor((2, 9, 3, 4, 16))
+    apart = [packed[:, :, i].detach() for i in range(3)]
+    for part in apart:
+        part.stop_gradient = False
+    out = flash.flash_attn_qkvpacked(packed, causal=True)[0]
+    want = flash.flash_attention(*apart, causal=True)[0]
+    np.testing.assert_array_equal(out.numpy(), want.numpy())
+    (out**2).sum().backward()
+    (want**2).sum().backward()
+    for i, part in enumerate(apart):
+        np.testing.assert_allclose(packed.grad.numpy()[:, :, i], part.grad.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_fused_dot_product_attention() -> None:
+    parts = [tensor((2, 9, 4, 16), i) for i in range(3)]
+    mask = tensor((2, 4, 9, 9), 3).detach()
+    fused = paddle.incubate.nn.functional.fused_dot_product_attention
+
+    def both(first: Any, second: Any) -> None:
+        results = []
+        for out in (first(), second()):
+            (out**2).sum().backward()
+            results.append([out.numpy(), *[part.grad.numpy() for part in parts]])
+            for part in parts:
+                part.clear_grad()
+        for ours, theirs in zip(*results, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+    both(lambda: fused(*parts, mask), lambda: F.scaled_dot_product_attention(*parts, mask))
+    both(
+        lambda: fused(*parts, is_causal=True), lambda: F.scaled_dot_product_attention(*parts, is_causal=True)
+    )
+    both(lambda: fused(*parts, scaling_factor=0.5), lambda: F.scaled_dot_product_attention(*parts, scale=0.5))
+
+
+@pytest.mark.parametrize("kind", ["bias", "lower triangle", "scale", "blocks", "causal blocks"])
+def test_memory_efficient_attention(kind: str) -> None:
+    from paddle.incubate.nn import attn_bias
+    from paddle.incubate.nn.memory_efficient_attention import memory_efficient_attention
+
+    packed = kind.endswith("blocks")
+    parts = [tensor((1, 18, 4, 16) if packed else (2, 9, 4, 16), i) for i in range(3)]
+    bias = tensor((2, 4, 9, 9), 3).detach()
+    blocks = attn_bias.BlockDiagonalMask.from_seqlens([5, 13])
+
+    def efficient() -> Any:
+        if kind == "scale":
+            return memory_efficient_attention(*parts, scale=0.3)
+        masks = {
+            "bias": bias, "lower triangle": attn_bias.LowerTriangularMask(), "blocks": blocks,
+            "causal blocks": blocks.make_causal(),
+        }  # fmt: skip
+        return memory_efficient_attention(*parts, masks[kind])
+
+    def plain() -> Any:
+        if packed:
+            pieces = [[part[:, a:b] for part in parts] for a, b in ((0, 5), (5, 18))]
+            causal = kind != "blocks"
+            return paddle.concat([F.scaled_dot_product_attention(*p, is_causal=causal) for p in pieces], 1)
+        return F.scaled_dot_product_attention(
+            *parts, attn_mask=bias if kind == "bias" else None, is_causal=kind == "lower triangle",
+            scale=0.3 if kind == "scale" else None,
+        )  # fmt: skip
+
+    results = []
+    for function in (efficient, plain):
+        out = function()
+        (out**2).sum().backward()
+        results.append([out.numpy(), *[part.grad.numpy() for part in parts]])
+        for part in parts:
+            part.clear_grad()
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -6,6 +6,7 @@ import math
 
 from openxpu.ops import attention
 from openxpu.ops.attention import Mask, Packed, Padded, plan_seeds
+from openxpu.ops.decode import plan_decode
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
 from openxpu.ops.reduce import accumulation_dtype, plan_reduce
 from openxpu.paddle.kernels import phi_kernel
@@ -178,3 +179,189 @@ def blha_get_max_len(
     pairs = ((seq_lens_encoder, max_enc_len_this_time), (seq_lens_decoder, max_dec_len_this_time))
     for lengths, longest in pairs:
         plan_reduce(b, lengths.reshape(-1), longest.reshape(1), (0,), "max")
+
+
+@phi_kernel
+def masked_multihead_attention(
+    b: PlanBuilder, x: Tensor, cache_kv: Tensor, bias: Tensor | None, src_mask: Tensor | None, cum_offsets: Tensor | None,
+    sequence_lengths: Tensor | None, rotary_tensor: Tensor | None, beam_cache_offset: Tensor | None,
+    qkv_out_scale: Tensor | None, out_shift: Tensor | None, out_smooth: Tensor | None, seq_len: int, rotary_emb_dims: int,
+    use_neox_rotary_style: bool, compute_dtype: str, out_scale: float, quant_round_type: int, quant_max_bound: float,
+    quant_min_bound: float, out: Tensor, cache_kv_out: Tensor, beam_cache_offset_out: Tensor | None,
+) -> None:  # fmt: skip
+    if beam_cache_offset is not None or qkv_out_scale is not None or out_shift is not None or out_scale > 0:
+        raise Unsupported(
+            "masked_multihead_attention is planned without beams and without 8-bit inputs or results."
+        )
+    unused(b, cache_kv_out, beam_cache_offset_out)
+    plan_decode(
+        b,
+        x,
+        cache_kv,
+        bias,
+        src_mask,
+        sequence_lengths,
+        rotary_tensor,
+        out,
+        rotary_emb_dims,
+        use_neox_rotary_style,
+    )
+
+
+def _parts(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k and v as views of [batch, rows, groups + 2, heads of keys, depth]: a group has one query for each head of keys,
+    and the heads of queries are in the order of the groups."""
+    batch, rows, parts, own, depth = qkv.shape
+    sb, sr, sp, sh, sd = qkv.strides
+    if sp != own * sh and parts > 3:
+        raise Unsupported("packed queries, keys and values need groups that follow each other without gaps.")
+    q = qkv.view((batch, rows, (parts - 2) * own, depth), (sb, sr, sh, sd))
+    k, v = (qkv.view((batch, rows, own, depth), (sb, sr, sh, sd), (parts - 2 + i) * sp) for i in range(2))
+    return q, k, v
+
+
+def _one_query_for_a_key(qkv: Tensor) -> None:
+    # The heads of queries that share a head of keys are neighbours elsewhere, here they are `heads of keys` apart.
+    if qkv.shape[2] != 3 and qkv.shape[3] != 1:
+        raise Unsupported(
+            "packed queries, keys and values are planned with as many heads of queries as of keys."
+        )
+
+
+@phi_kernel
+def flash_attn_qkvpacked(
+    b: PlanBuilder, qkv: Tensor, fixed_seed_offset: Tensor | None, attn_mask: Tensor | None, dropout: float, causal: bool,
+    return_softmax: bool, is_test: bool, rng_name: str, out: Tensor, softmax: Tensor, softmax_lse: Tensor,
+    seed_offset: Tensor,
+) -> None:  # fmt: skip
+    _one_query_for_a_key(qkv)
+    q, k, v = _parts(qkv)
+    bias = None if causal else attn_mask
+    _forward(
+        b, q, k, v, fixed_seed_offset, bias, None, dropout, causal, return_softmax, is_test, out, softmax,
+        softmax_lse, seed_offset,
+    )  # fmt: skip
+
+
+@phi_kernel
+def flash_attn_qkvpacked_grad(
+    b: PlanBuilder, qkv: Tensor, out: Tensor, softmax_lse: Tensor, seed_offset: Tensor, attn_mask: Tensor | None,
+    dout: Tensor | None, dropout: float, causal: bool, dqkv: Tensor,
+) -> None:  # fmt: skip
+    q, k, v = _parts(qkv)
+    dq, dk, dv = _parts(dqkv)
+    mask = Mask(None if causal else attn_mask, None, seed_offset, dropout)
+    attention.plan_flash_attention_grad(
+        b, q, k, v, out, softmax_lse, _of_the_result(dout), dq, dk, dv, _scale(q), causal, mask
+    )
+
+
+def _dot_product_mask(
+    mask_type: str, bias_type: str, bias: Tensor | None, cu: Tensor | None
+) -> tuple[bool, Tensor | None]:
+    """(causal, what is added to scores)."""
+    if mask_type not in ("none", "causal") or bias_type not in ("none", "post_scale_bias") or cu is not None:
+        raise Unsupported(
+            f"fused_dot_product_attention is planned with mask none or causal and a bias after the scale, for whole "
+            f"sequences; found mask {mask_type!r}, bias {bias_type!r}."
+        )
+    return mask_type == "causal", bias if bias_type == "post_scale_bias" else None
+
+
+@phi_kernel
+def fused_dot_product_attention(
+    b: PlanBuilder, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, cu_seqlen_q: Tensor | None,
+    cu_seqlen_kv: Tensor | None, scaling_factor: float, dropout_probability: float, is_training: bool, mask_type: str,
+    bias_type: str, out: Tensor, softmax_out: Tensor, rng_state: Tensor,
+) -> None:  # fmt: skip
+    causal, added = _dot_product_mask(mask_type, bias_type, bias, cu_seqlen_q)
+    counters = q.shape[0] * q.shape[2] * q.shape[1] * k.shape[1]
+    seeds, drop = _seeds(b, None, rng_state, dropout_probability, not is_training, counters)
+    lse = required(b, softmax_out, accumulation_dtype(q.dtype)).reshape(q.shape[0], q.shape[2], q.shape[1])
+    attention.plan_flash_attention(
+        b, q, k, v, out, lse, scaling_factor, causal, Mask(added, None, seeds, drop)
+    )
+
+
+@phi_kernel
+def fused_dot_product_attention_grad(
+    b: PlanBuilder, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, cu_seqlen_q: Tensor | None,
+    cu_seqlen_kv: Tensor | None, out: Tensor, softmax_out: Tensor, rng_state: Tensor, dout: Tensor,
+    scaling_factor: float, dropout_probability: float, mask_type: str, bias_type: str,
+    dq: Tensor | None, dk: Tensor | None, dv: Tensor | None, dbias: Tensor | None,
+) -> None:  # fmt: skip
+    if dbias is not None:
+        raise Unsupported(
+            "fused_dot_product_attention has no gradient for its bias; use scaled_dot_product_attention."
+        )
+    causal, added = _dot_product_mask(mask_type, bias_type, bias, cu_seqlen_q)
+    lse = softmax_out.reshape(q.shape[0], q.shape[2], q.shape[1])
+    mask = Mask(added, None, rng_state, dropout_probability)
+    attention.plan_flash_attention_grad(b, q, k, v, out, lse, dout, dq, dk, dv, scaling_factor, causal, mask)
+
+
+def _efficient(
+    q: Tensor,
+    k: Tensor,
+    cu_q: Tensor | None,
+    cu_k: Tensor | None,
+    max_q: int,
+    max_k: int,
+    causal: bool,
+    lse: Tensor,
+) -> tuple[Packed | None, Tensor]:
+    """(the sequences that a batch of one is made of, where the logarithms lie)."""
+    if causal and cu_q is None and q.shape[1] != k.shape[1]:
+        raise Unsupported("causal memory_efficient_attention is planned for as many queries as keys.")
+    if cu_q is None or cu_k is None:
+        return None, lse
+    if q.shape[0] != 1:
+        raise Unsupported("memory_efficient_attention of packed sequences takes a batch of one.")
+    return Packed(cu_q, cu_k, int(max_q), int(max_k)), lse.view((q.shape[2], q.shape[1]))
+
+
+def _rows_of(tensor: Tensor, packed: Packed | None) -> Tensor:
+    """Packed sequences lose their batch of one."""
+    return tensor if packed is None else tensor.view(tensor.shape[1:], tensor.strides[1:])
+
+
+@phi_kernel
+def memory_efficient_attention(
+    b: PlanBuilder, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, cu_seqlens_q: Tensor | None,
+    cu_seqlens_k: Tensor | None, causal_diagonal: Tensor | None, seqlen_k: Tensor | None, max_seqlen_q: int,
+    max_seqlen_k: int, causal: bool, dropout_p: float, scale: float, is_test: bool,
+    output: Tensor, logsumexp: Tensor, seed_and_offset: Tensor,
+) -> None:  # fmt: skip
+    if causal_diagonal is not None or seqlen_k is not None:
+        raise Unsupported("memory_efficient_attention is planned without padded keys.")
+    lse = required(b, logsumexp, accumulation_dtype(query.dtype))
+    packed, lse = _efficient(query, key, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, causal, lse)
+    batch = 1 if packed is None else packed.q_starts.numel - 1
+    counters = query.shape[0] * query.shape[2] * query.shape[1] * key.shape[1] * batch
+    seeds, drop = _seeds(b, None, seed_and_offset, dropout_p, is_test, counters)
+    q, k, v, out = (_rows_of(t, packed) for t in (query, key, value, output))
+    attention.plan_flash_attention(
+        b, q, k, v, out, lse, scale if scale > 0 else _scale(q), causal, Mask(bias, None, seeds, drop), packed
+    )
+
+
+@phi_kernel
+def memory_efficient_attention_grad(
+    b: PlanBuilder, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, cu_seqlens_q: Tensor | None,
+    cu_seqlens_k: Tensor | None, output: Tensor, logsumexp: Tensor, seed_and_offset: Tensor, output_grad: Tensor,
+    max_seqlen_q: int, max_seqlen_k: int, causal: bool, dropout_p: float, scale: float,
+    query_grad: Tensor | None, key_grad: Tensor | None, value_grad: Tensor | None, bias_grad: Tensor | None,
+) -> None:  # fmt: skip
+    if bias_grad is not None:
+        raise Unsupported(
+            "memory_efficient_attention has no gradient for its bias; use scaled_dot_product_attention."
+        )
+    packed, lse = _efficient(
+        query, key, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, causal, logsumexp
+    )
+    q, k, v, out, dout = (_rows_of(t, packed) for t in (query, key, value, output, output_grad))
+    dq, dk, dv = (None if t is None else _rows_of(t, packed) for t in (query_grad, key_grad, value_grad))
+    attention.plan_flash_attention_grad(
+        b, q, k, v, out, lse, dout, dq, dk, dv, scale if scale > 0 else _scale(q), causal,
+        Mask(bias, None, seed_and_offset, dropout_p), packed,
+    )  # fmt: skip

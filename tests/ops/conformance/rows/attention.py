@@ -97,7 +97,7 @@ SIZES = [
     ((2, 1, 4, 8), (2, 7, 1, 8), (2, 7, 1, 8), None),
     ((1, 5, 1, 200),) * 3 + (None,),
 ]
-LOOSE = {"f32": 16.0, "f64": 64.0, "f16": 6.0, "bf16": 6.0}
+LOOSE = {"f32": 40.0, "f64": 64.0, "f16": 6.0, "bf16": 6.0}
 
 ROWS = [
     row("flash_attn", flash, normal, normal, normal, FREE, shapes=[*SIZES, (A, B, B, (2, 1, 33, 50)), (A, B, B, (1, 4, 33, 50)), ((0, 3, 2, 8),) * 3 + (None,)],
