@@ -120,7 +120,7 @@ void EnqueueNote::end() {
   const Note note{begin_ns_, now(CLOCK_REALTIME), static_cast<uint64_t>(syscall(SYS_gettid)),
                   commands_};
   std::lock_guard<std::mutex> lock(notes_mutex);
-  notes[{stream_.card().id(), stream_.index()}].push_back(note);
+  notes[{stream_.card().id(), stream_.number()}].push_back(note);
 }
 
 void fill_profiler_interface(C_DeviceInterface* table) {

@@ -126,8 +126,9 @@ double Event::elapsed_ms(const Event& start) const {
 // --------------------------------------------------------------------------------------------------
 
 Stream::Stream(Card& card) : card_(card) {
-  check(driver().stream_create(card.id(), &handle_));
   std::lock_guard<std::mutex> lock(card_.streams_mutex_);
+  number_ = card_.next_number_++;
+  check(driver().stream_create(card.id(), number_, &handle_));
   // The lowest index that is free; the 65th stream shares a bit with another, which is safe, only
   // slower.
   index_ = 0;

@@ -58,6 +58,8 @@ class Stream {
   Card& card() const { return card_; }
   openxpu_stream handle() const { return handle_; }
   int index() const { return index_; }
+  // In trace records; no two streams of a card have the same.
+  int number() const { return number_; }
 
   bool query() const;  // true: all work that was enqueued is done
   // Waits for all work that was enqueued; throws LaunchError with the first failure since the last
@@ -83,7 +85,7 @@ class Stream {
 
   Card& card_;
   openxpu_stream handle_ = nullptr;
-  int index_ = 0;
+  int index_ = 0, number_ = 0;
   std::mutex mutex_;  // one replay at a time: steps of two plans must not interleave
   void* workspace_ = nullptr;
   uint64_t workspace_bytes_ = 0;
@@ -137,6 +139,7 @@ class Card {
   mutable std::mutex streams_mutex_;
   std::vector<Stream*> streams_;
   uint64_t used_indices_ = 0;
+  int next_number_ = 0;
   std::atomic<int64_t> workspace_total_{0};
   mutable std::mutex philox_mutex_;
   uint64_t seed_ = 0, offset_ = 0;

@@ -103,7 +103,8 @@ typedef struct openxpu_driver {
   int (*peer_access)(int card, int peer); /* 1: card may read and write the peer's addresses */
 
   /* streams */
-  int (*stream_create)(int card, openxpu_stream* out);
+  // `number` tells the streams of a card apart in trace records.
+  int (*stream_create)(int card, int number, openxpu_stream* out);
   int (*stream_destroy)(openxpu_stream stream); /* waits for its work */
   int (*stream_query)(openxpu_stream stream);   /* OK: nothing under way; NOT_READY */
   int (*stream_wait)(openxpu_stream stream,

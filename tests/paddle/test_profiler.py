@@ -73,3 +73,16 @@ def test_profiling_twice_starts_afresh(tmp_path: Path) -> None:
 
     first, second = record(tmp_path / "a.json"), record(tmp_path / "b.json")
     assert len(kernels(first)) == len(kernels(second)) > 0
+
+
+def test_events_of_streams_that_come_and_go(tmp_path: Path) -> None:
+    from openxpu import _runtime
+
+    card = _runtime.card(0)
+    for _ in range(3):  # makes numbers of streams and of their bits differ
+        stream = _runtime.Stream(card)
+        del stream
+    made = paddle.device.Stream("xpu")
+    with paddle.device.stream_guard(made):
+        events = record(tmp_path / "streams.json")
+    assert any(event.get("cat") == "Kernel" for event in events)

@@ -197,10 +197,10 @@ int peer_access(int card, int peer) {
   return card >= 0 && peer >= 0 && card < count && peer < count;
 }
 
-int stream_create(int id, openxpu_stream* out) {
+int stream_create(int id, int number, openxpu_stream* out) {
   return guarded([&] {
     OpenCard& card = open_card(id);
-    *out = reinterpret_cast<openxpu_stream>(new HostStream(card, card.next_stream.fetch_add(1)));
+    *out = reinterpret_cast<openxpu_stream>(new HostStream(card, number));
     return OPENXPU_OK;
   });
 }

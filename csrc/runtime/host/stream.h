@@ -51,7 +51,6 @@ struct HostCard {
   int busy_streams = 0;
   CardRecord* record =
       nullptr;  // busy times live where `openxpu smi` of another process reads them
-  std::atomic<int> next_stream{0};
 };
 
 class HostStream {
