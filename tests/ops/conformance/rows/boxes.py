@@ -56,23 +56,6 @@ ROWS = [
         extremes="",
     ),
     row(
-        "anchor_generator",
-        lambda x, **a: _C_ops.anchor_generator(x, *a.values()),
-        Input(grad=False),
-        shapes=((2, 3, 7, 9), (1, 1, 1, 1), (1, 2, 40, 33)),
-        attrs=[
-            {
-                "sizes": [32.0, 64.0],
-                "ratios": [0.5, 1.0, 2.0],
-                "variances": [0.1, 0.1, 0.2, 0.2],
-                "stride": stride,
-                "offset": offset,
-            }
-            for stride, offset in (([16.0, 16.0], 0.5), ([16.0, 12.0], 0.0))
-        ],
-        extremes="",
-    ),
-    row(
         "box_coder",
         lambda prior, variances, target, **a: ops.box_coder(
             prior, variances, target, "encode_center_size", **a
