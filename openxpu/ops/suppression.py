@@ -170,7 +170,7 @@ def plan_multiclass_nms(
         "suppression.suppress_classes", lists.programs, boxes, scores, counts, *lists.candidates(b, dtype),
         b.scratch((lists.programs, lists.n), dtype), selected, selected_scores, totals, lists.rows, lists.programs,
         lists.classes, lists.n, lists.size, lists.limit, background, *numeric, cost=8 * scores.nbytes, FLAT=lists.flat,
-        BLOCK=min(_BLOCK, max(power_of_two(lists.n), 16)),
+        BLOCK=min(_LANES, max(power_of_two(lists.n), 16)),
     )  # fmt: skip
     b.launch(
         "suppression.limit_classes", lists.images, selected_scores, totals, taken, kept_numbers, lists.classes, lists.size, keep,
@@ -205,7 +205,7 @@ def plan_matrix_nms(
         "suppression.decay_classes", lists.programs, boxes, scores, None, *lists.candidates(b, dtype),
         *lists.candidates(b, dtype), b.scratch((lists.programs, lists.n), dtype), selected, selected_scores, totals,
         lists.rows, lists.programs, lists.classes, lists.n, lists.size, lists.limit, background, *numeric,
-        cost=16 * scores.nbytes, GAUSSIAN=int(gaussian), BLOCK=min(_BLOCK, max(power_of_two(lists.n), 16)),
+        cost=16 * scores.nbytes, GAUSSIAN=int(gaussian), BLOCK=min(_LANES, max(power_of_two(lists.n), 16)),
     )  # fmt: skip
     b.launch(
         "suppression.limit_images",
