@@ -485,9 +485,7 @@ def _layout(data_format: str) -> str:
         return "NHWC"
     if data_format in ("NCHW", "NCDHW", "AnyLayout", "Undefined(AnyLayout)"):
         return "NCHW"
-    raise Unsupported(
-        f"a convolution has its channels first (NCHW, NCDHW) or last (NHWC, NDHWC), found {data_format}."
-    )
+    raise Unsupported(f"a convolution has the data formats NCHW, NCDHW, NHWC and NDHWC, found {data_format}.")
 
 
 def _conv(

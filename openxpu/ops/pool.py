@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openxpu.ops.creation import plan_cast
+from openxpu.ops.elementwise import plan_pow_scalar
 from openxpu.ops.layout import plan_copy
 from openxpu.ops.plan import I64, PlanBuilder, Tensor, Unsupported, dtype_constexpr
+from openxpu.ops.pointwise import plan_map
 from openxpu.ops.reduce import accumulation_dtype, plan_mean, plan_mean_grad, power_of_two, require_contiguous
 from openxpu.ops.run import run
 
@@ -98,7 +101,7 @@ def _arguments(b: PlanBuilder, pooling: Pooling) -> tuple[list[Tensor | None], d
 def _whole(pooling: Pooling, extents: Numbers, out_extents: Numbers) -> bool:
     """One window that is the whole image."""
     return (
-        pooling.kind != "max"
+        pooling.kind in ("avg", "avg_padded")
         and math.prod(out_extents) == 1
         and pooling.window == extents
         and not any(pooling.padding)
@@ -246,6 +249,49 @@ def plan_pool_grad(
         b.launch(
             "embedding.narrow", -(-dx.numel // size), total, dx, I64(dx.numel), cost=2 * dx.nbytes, BLOCK=size
         )
+
+
+def plan_lp_pool(
+    b: PlanBuilder, x: Tensor, out: Tensor, pooling: Pooling, p: float, channels_last: bool = False
+) -> None:
+    """(sum of x^p)^(1/p) over each window; `pooling` is of kind "sum"."""
+    acc = accumulation_dtype(x.dtype)
+    powers, sums = b.scratch(x.shape, acc), b.scratch(out.shape, acc)
+    _plan_power(b, x, powers, p)
+    plan_pool(b, powers, sums, pooling, channels_last)
+    _plan_power(b, sums, out, 1.0 / p)
+
+
+def plan_lp_pool_grad(
+    b: PlanBuilder,
+    x: Tensor,
+    out: Tensor,
+    dout: Tensor,
+    dx: Tensor,
+    pooling: Pooling,
+    p: float,
+    channels_last: bool = False,
+) -> None:
+    """dx of plan_lp_pool: x^(p - 1) times the sum over the windows of dout * out^(1 - p)."""
+    acc = accumulation_dtype(x.dtype)
+    scaled, total, powers = b.scratch(out.shape, acc), b.scratch(x.shape, acc), b.scratch(x.shape, acc)
+    _plan_power(b, out, scaled, 1.0 - p)
+    plan_map(b, "elementwise.multiply", [scaled, dout], scaled, compute=acc)
+    plan_pool_grad(b, None, None, scaled, total, pooling, channels_last)
+    _plan_power(b, x, powers, p - 1.0)
+    plan_map(b, "elementwise.multiply", [powers, total], dx, compute=acc)
+
+
+def _plan_power(b: PlanBuilder, x: Tensor, out: Tensor, p: float) -> None:
+    """out = x^p in out's type, or in x's where that is wider."""
+    if x.dtype in ("f16", "bf16"):
+        wide = b.scratch(x.shape, out.dtype)
+        plan_cast(b, x, wide)
+        x = wide
+    target = out if out.dtype == x.dtype else b.scratch(out.shape, x.dtype)
+    plan_pow_scalar(b, x, target, p)
+    if target is not out:
+        plan_cast(b, target, out)
 
 
 # ---- on arrays ----

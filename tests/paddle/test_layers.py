@@ -23,7 +23,30 @@ NO_LAYERS = {
     "Sequential",
 }  # fmt: skip
 
-FALLS_BACK: dict[str, set[str]] = {}
+FALLS_BACK: dict[str, set[str]] = {
+    "AdaptiveLogSoftmaxWithLoss": {"index_put", "masked_select", "nonzero", "scatter_nd_add_grad"},
+    "Bilinear": {"bilinear", "bilinear_grad"},
+    "CTCLoss": {"warpctc", "warpctc_grad"},
+    "ChannelShuffle": {"channel_shuffle", "channel_shuffle_grad"},
+    "Fold": {"fold", "fold_grad"},
+    "FractionalMaxPool2D": {"fractional_max_pool2d", "fractional_max_pool2d_grad"},
+    "FractionalMaxPool3D": {"fractional_max_pool3d", "fractional_max_pool3d_grad"},
+    "HSigmoidLoss": {"hsigmoid_loss", "hsigmoid_loss_grad"},
+    "Maxout": {"maxout", "maxout_grad"},
+    "MultiLabelMarginLoss": {"cumprod", "index_elementwise_get", "index_elementwise_get_grad", "index_elementwise_put", "nonzero", "scatter_nd_add_grad"},
+    "PReLU": {"prelu", "prelu_grad"},
+    "PixelShuffle": {"pixel_shuffle", "pixel_shuffle_grad"},
+    "PixelUnshuffle": {"pixel_unshuffle", "pixel_unshuffle_grad"},
+    "RNNTLoss": {"warprnnt", "warprnnt_grad"},
+    "RReLU": {"rrelu", "rrelu_grad"},
+    "SpectralNorm": {"spectral_norm", "spectral_norm_grad"},
+    "Unfold": {"unfold", "unfold_grad"},
+    "Upsample": {"bicubic_interp", "bicubic_interp_grad"},
+    "UpsamplingBilinear2D": {"bilinear_interp", "bilinear_interp_grad"},
+    "UpsamplingBilinear2d": {"bilinear_interp", "bilinear_interp_grad"},
+    "UpsamplingNearest2D": {"nearest_interp", "nearest_interp_grad"},
+    "UpsamplingNearest2d": {"nearest_interp", "nearest_interp_grad"},
+}  # fmt: skip
 
 
 def floats(*shapes: tuple[int, ...]) -> Inputs:
@@ -231,8 +254,13 @@ def test_layer(name: str) -> None:
     found: list[list[np.ndarray]] = []
     fell = fallen(lambda: found.append(trained(name, "xpu")))
     if name not in RANDOM:
-        want = trained(name, "cpu")
+        with pytest.MonkeyPatch.context() as patched:
+            if name == "SyncBatchNorm":  # Paddle's CPU has no kernel for it; on one card it is another layer
+                patched.setitem(CASES, name, CASES["BatchNorm2D"])
+            want = trained(name, "cpu")
         assert len(found[0]) == len(want)
         for a, b in zip(found[0], want, strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
-    assert set(fell) == FALLS_BACK.get(name, set())
+    listed = FALLS_BACK.get(name, set())
+    assert set(fell) <= listed, "these phi kernels ran on the CPU"
+    assert not listed - set(fell), "these phi kernels are native now: take them out of FALLS_BACK"

@@ -90,3 +90,29 @@ def max_pool2d_with_index_grad(
 ) -> None:  # fmt: skip
     pooling = _resolve_with_index(x, dout, kernel_size, strides, paddings, global_pooling, adaptive)
     pool.plan_pool_grad(b, None, None, dout, dx, pooling, index=mask)
+
+
+@phi_kernel
+def lp_pool2d(
+    b: PlanBuilder, x: Tensor, kernel_size: Ints, strides: Ints, paddings: Ints, ceil_mode: bool, exclusive: bool,
+    data_format: str, pooling_type: str, global_pooling: bool, adaptive: bool, padding_algorithm: str, norm_type: float,
+    out: Tensor,
+) -> None:  # fmt: skip
+    pooling, last = _resolve(
+        x, out, kernel_size, strides, paddings, exclusive, data_format, "sum", global_pooling, adaptive,
+        padding_algorithm,
+    )  # fmt: skip
+    pool.plan_lp_pool(b, x, out, pooling, norm_type, last)
+
+
+@phi_kernel
+def lp_pool2d_grad(
+    b: PlanBuilder, x: Tensor, out: Tensor, dout: Tensor, kernel_size: Ints, strides: Ints, paddings: Ints,
+    ceil_mode: bool, exclusive: bool, data_format: str, pooling_type: str, global_pooling: bool, adaptive: bool,
+    padding_algorithm: str, norm_type: float, dx: Tensor,
+) -> None:  # fmt: skip
+    pooling, last = _resolve(
+        x, out, kernel_size, strides, paddings, exclusive, data_format, "sum", global_pooling, adaptive,
+        padding_algorithm,
+    )  # fmt: skip
+    pool.plan_lp_pool_grad(b, x, out, dout, dx, pooling, norm_type, last)

@@ -1,6 +1,7 @@
 # Convolutions of volumes, and the second gradients of convolutions.
 from __future__ import annotations
 
+from typing import Any
 
 import paddle
 from conformance.draw import normal
@@ -30,7 +31,25 @@ TRANSPOSED = [
 ]
 
 
+def gradients(conv: Any) -> Any:
+    """The gradients of a convolution, whose own gradients are what the row is about."""
+
+    def call(x: Any, w: Any, dy: Any, **attrs: Any) -> Any:
+        for tensor in (x, w, dy):
+            tensor.stop_gradient = False
+        return paddle.grad(conv(x, w, **attrs), [x, w], dy, create_graph=True)
+
+    return call
+
+
+SECOND = "programs take no gradients of a gradient"
+
 ROWS = [
     row("conv3d", F.conv3d, normal, normal, shapes=[], cases=VOLUMES, scale="terms", extremes="", layouts=("transposed", "strided")),
     row("conv3d_transpose", F.conv3d_transpose, normal, normal, shapes=[], cases=TRANSPOSED, scale="terms", extremes="", layouts=("transposed", "strided")),
+    row("conv2d_grad", gradients(F.conv2d), normal, normal, normal, name="conv2d_double_grad", shapes=[], grad=["conv2d_double_grad"], scale="terms", extremes="",
+        layouts=("transposed",), static=SECOND, inference=SECOND, cases=[
+            (((2, 4, 6, 7), (6, 2, 3, 3), (2, 6, 3, 4)), {"padding": 1, "stride": 2, "groups": 2}), (((1, 3, 5, 5), (4, 3, 3, 2), (1, 4, 3, 4)), {})]),
+    row("conv3d_grad", gradients(F.conv3d), normal, normal, normal, name="conv3d_double_grad", shapes=[], grad=["conv3d_double_grad"], scale="terms", extremes="",
+        layouts=("transposed",), static=SECOND, inference=SECOND, cases=[(((2, 2, 4, 5, 6), (3, 2, 3, 3, 3), (2, 3, 4, 5, 6)), {"padding": 1})]),
 ]  # fmt: skip
