@@ -14,6 +14,7 @@ from openxpu.ops.elementwise import plan_pow_scalar
 from openxpu.ops.layout import plan_copy
 from openxpu.ops.plan import I64, PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.pointwise import plan_map
+from openxpu.ops.random import plan_uniform
 from openxpu.ops.reduce import accumulation_dtype, plan_mean, plan_mean_grad, power_of_two, require_contiguous
 from openxpu.ops.run import run
 
@@ -154,8 +155,10 @@ def plan_pool(
     pooling: Pooling,
     channels_last: bool = False,
     index: Tensor | None = None,
+    edges: Sequence[Tensor] | None = None,
 ) -> None:
-    """Pools windows of x, images or volumes. `index` (channels first, max) gets the place in its plane of each maximum."""
+    """Pools windows of x, images or volumes. `edges`: starts and ends of the windows as tensors, where the plan does not
+    know them; they are as long as pooling's window at most. `index` (channels first, max) gets the place in its plane of each maximum."""
     require_contiguous("pooling", x, out, index)
     images, channels, extents = _sides(x, channels_last)
     out_extents = extents_of(out, channels_last)
@@ -172,6 +175,8 @@ def plan_pool(
         plan_copy(b, moved.permute(0, 2, 3, 4, 1), out)
         return
     tables, flags = _arguments(b, pooling)
+    if edges is not None:
+        tables, flags = [*edges], {"KIND": pooling.kind, "TABLE": 1}
     acc = accumulation_dtype(x.dtype)
     unrolled = pooling.window[-2:] if math.prod(pooling.window[-2:]) <= _UNROLLED else (0, 0)
     last_flags = {"KH": unrolled[0], "KW": unrolled[1], "ACC": dtype_constexpr(acc)}
@@ -249,6 +254,44 @@ def plan_pool_grad(
         b.launch(
             "embedding.narrow", -(-dx.numel // size), total, dx, I64(dx.numel), cost=2 * dx.nbytes, BLOCK=size
         )
+
+
+def plan_fractional_max_pool(
+    b: PlanBuilder, x: Tensor, out: Tensor, index: Tensor, window: Sequence[int], u: float = 0.0
+) -> None:
+    """The greatest element of windows at random steps, and its place. window: zeros for windows that follow on each
+    other. u: the random number; 0: a new one from the card's generator for each call."""
+    _, _, extents = _sides(x, False)
+    out_extents = extents_of(out, False)
+    if out.numel == 0:
+        return
+    if u:
+        random = b.constant(np.array([u], np.float32))
+    else:
+        random = b.scratch((1,), "f32")
+        plan_uniform(b, random, 0.0, 1.0)
+    sides, edges = _for_each(window, len(extents)), []
+    longest = []
+    for extent, parts, k in zip(extents, out_extents, sides, strict=True):
+        spaces = parts - 1 if k else parts
+        alpha = np.float32(extent - k) / np.float32(spaces) if spaces else np.float32(0)
+        largest = np.float32(1)
+        if not k:
+            base = extent // parts
+            largest = min(
+                np.float32(base + 2) / alpha - np.float32(1),
+                np.float32(extent + 1 - base) / alpha - np.float32(parts - 1),
+            )
+        table = b.scratch((2, parts), "i32")
+        b.launch(
+            "pool.fractional_edges", -(-parts // 64), random, table, float(alpha), float(largest), extent, parts, k,
+            cost=64 * parts, BLOCK=64,
+        )  # fmt: skip
+        edges.append(table)
+        longest.append(k or math.ceil(alpha) + 1)
+    still = (0,) * len(extents)
+    pooling = Pooling("max", tuple(longest), (1,) * len(extents), still, None)
+    plan_pool(b, x, out, pooling, index=index, edges=edges)
 
 
 def plan_lp_pool(

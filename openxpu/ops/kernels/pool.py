@@ -271,3 +271,19 @@ def pool_grad_pixels(
                         tl.atomic_add(dx + at, g, mask=mask)
                     else:
                         tl.store(dx + at, tl.load(dx + at, mask=mask, other=0) + g, mask=mask)
+
+
+@triton.jit
+def fractional_edges(u, table, alpha, largest, extent, out_extent, k, BLOCK: tl.constexpr):
+    """table gets starts and ends of the windows of fractional pooling (Graham 2014) in one dimension: steps of alpha from
+    the random u, which is scaled by `largest`; windows of k, or (k = 0) up to the next one's start."""
+    first = tl.load(u) * largest
+    o = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    offset = (first * alpha).to(tl.int32)
+    start = ((o.to(tl.float32) + first) * alpha).to(tl.int32) - offset
+    if k > 0:
+        end = start + k
+    else:
+        end = ((o.to(tl.float32) + 1.0 + first) * alpha).to(tl.int32) - offset
+    tl.store(table + o, tl.maximum(start, 0), mask=o < out_extent)
+    tl.store(table + out_extent + o, tl.minimum(end, extent), mask=o < out_extent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from openxpu.ops import pool
+from openxpu.ops.layout import plan_take_along_axis_grad
 from openxpu.ops.plan import PlanBuilder, Tensor
 from openxpu.paddle.kernels import phi_kernel
 from openxpu.paddle.outputs import required
@@ -116,3 +117,23 @@ def lp_pool2d_grad(
         padding_algorithm,
     )  # fmt: skip
     pool.plan_lp_pool_grad(b, x, out, dout, dx, pooling, norm_type, last)
+
+
+@phi_kernel(name="fractional_max_pool3d")
+@phi_kernel
+def fractional_max_pool2d(
+    b: PlanBuilder, x: Tensor, output_size: Ints, kernel_size: Ints, random_u: float, return_mask: bool, out: Tensor,
+    mask: Tensor,
+) -> None:  # fmt: skip
+    pool.plan_fractional_max_pool(b, x, out, required(b, mask, "i32"), kernel_size, random_u)
+
+
+@phi_kernel(name="fractional_max_pool3d_grad")
+@phi_kernel
+def fractional_max_pool2d_grad(
+    b: PlanBuilder, x: Tensor, mask: Tensor, dout: Tensor, output_size: Ints, kernel_size: Ints, random_u: float,
+    return_mask: bool, dx: Tensor,
+) -> None:  # fmt: skip
+    planes = dx.shape[0] * dx.shape[1]
+    index, above, below = (t.reshape(planes, t.numel // max(planes, 1)) for t in (mask, dout, dx))
+    plan_take_along_axis_grad(b, index, above, below, 1)

@@ -56,4 +56,8 @@ ROWS = [
     row("lp_pool2d", F.lp_pool2d, uniform(0.2, 2.0), shapes=[], extremes="", tolerance=LP, grad_tolerance=LP_GRAD, cases=[
         (((2, 3, 6, 7),), {"norm_type": 2.0, "kernel_size": 2}), (((1, 2, 9, 8),), {"norm_type": 3.0, "kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
         (((2, 6, 7, 3),), {"norm_type": 1.0, "kernel_size": 2, "data_format": "NHWC"})]),
+    row("fractional_max_pool2d", F.fractional_max_pool2d, distinct, shapes=[], extremes="", cases=[
+        (((2, 3, 9, 11),), {"output_size": [4, 5], "random_u": 0.3}), (((1, 2, 9, 8),), {"output_size": 3, "kernel_size": 2, "random_u": 0.7}), (((1, 2, 33, 40),), {"output_size": [17, 9], "random_u": 0.9}),
+        (((2, 1, 7, 7),), {"output_size": 6, "random_u": 0.1})]),
+    row("fractional_max_pool3d", F.fractional_max_pool3d, distinct, shapes=[], extremes="", cases=[(((2, 3, 5, 9, 7),), {"output_size": [2, 4, 3], "random_u": 0.3}), (((1, 2, 6, 9, 8),), {"output_size": 3, "kernel_size": 2, "random_u": 0.6})]),
 ]  # fmt: skip
