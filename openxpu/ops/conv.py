@@ -1,57 +1,60 @@
-# Convolution: geometry of the padded planes, plans of conv2d, its gradients and the transposed convolution.
+# Convolution: geometry of the padded planes, plans of convolutions of two and three dimensions and their gradients.
 """How a convolution becomes matrix products is explained in `kernels/conv.py`. Here the geometry is worked out:
 which phases the taps need, how wide a line must be so that one run of zeros pads two neighbours at once, where
-each (channel, tap) starts; then tiles are chosen and the launches are written down."""
+each (channel, tap) starts; then tiles are chosen and the launches are written down. Everything has three dimensions
+(slices, rows, columns) inside; an image is one slice."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from openxpu.ops.plan import ITEMSIZE, PlanBuilder, Tensor, Unsupported, dtype_constexpr
+from openxpu.ops.pointwise import plan_map
 from openxpu.ops.run import run
 
 if TYPE_CHECKING:
     from openxpu.runtime import Array
 
-Pair = tuple[int, int]
-Tap = tuple[int, int]
+Numbers = tuple[int, ...]
+Triple = tuple[int, int, int]
 _DTYPES = ("f32", "bf16", "f16", "f64")
 _INT32 = 2**31
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution from `height` x `width` pixels of `channels` to `out_height` x `out_width` of `out_channels`."""
+    """A convolution from `extents` pixels of `channels` to `out_extents` of `out_channels`."""
 
     images: int
     channels: int
-    height: int
-    width: int
+    extents: Triple
     out_channels: int
-    out_height: int
-    out_width: int
-    kernel: Pair
-    stride: Pair
-    dilation: Pair
-    pad: Pair  # top, left: bottom and right follow from the output's size
+    out_extents: Triple
+    kernel: Triple
+    stride: Triple
+    dilation: Triple
+    pad: Triple  # at the start: the end's follows from the output's size
     groups: int
 
     @property
     def taps(self) -> int:
-        return self.kernel[0] * self.kernel[1]
+        return math.prod(self.kernel)
 
     @property
     def depthwise(self) -> bool:
-        """One input channel for each group (with any number of output channels)."""
-        return self.channels == self.groups
+        """One input channel for each group (with any number of output channels), of images."""
+        flat = self.extents[0] == self.out_extents[0] == self.kernel[0] == 1 and self.pad[0] == 0
+        return flat and self.channels == self.groups
 
     @property
     def flops(self) -> int:
-        pixels = self.images * self.out_height * self.out_width
+        pixels = self.images * math.prod(self.out_extents)
         return 2 * pixels * self.out_channels * (self.channels // self.groups) * self.taps
 
 
@@ -100,32 +103,29 @@ class Planes:
     tensor: Tensor
     images: int  # in one plane
     outer: int  # planes of one channel: outer * images = all images
+    rows: int  # of one slice, those of padding between slices included
     pitch: int  # of one line; a line is one row of one image
     channel_size: int  # all phases
     outer_size: int
-    row_axis: Axis
-    column_axis: Axis
+    axes: tuple[Axis, Axis, Axis]
     phase_size: int
     direct: bool
 
-    def tap_offsets(self, taps: Sequence[Tap]) -> np.ndarray:
-        """Where each of the taps (indices on both axes) starts, from the channel's first element."""
-        rows, columns = self.row_axis, self.column_axis
+    def tap_offsets(self, taps: Sequence[Triple]) -> np.ndarray:
+        """Where each of the taps (indices on all axes) starts, from the channel's first element."""
         if self.direct:
             return np.zeros(len(taps), np.int64)
-        phases = len(columns.phases)
-        return np.array(
-            [
-                (rows.phases.index(rows.tap_phases[i]) * phases + columns.phases.index(columns.tap_phases[j]))
-                * self.phase_size
-                + (rows.shifts[i] - rows.first) * self.images * self.pitch
-                + (columns.shifts[j] - columns.first)
-                for i, j in taps
-            ],
-            np.int64,
-        )
+        steps = (self.rows * self.images * self.pitch, self.images * self.pitch, 1)
+        offsets = []
+        for tap in taps:
+            phase = place = 0
+            for axis, i, step in zip(self.axes, tap, steps, strict=True):
+                phase = phase * len(axis.phases) + axis.phases.index(axis.tap_phases[i])
+                place += (axis.shifts[i] - axis.first) * step
+            offsets.append(phase * self.phase_size + place)
+        return np.array(offsets, np.int64)
 
-    def offsets(self, channels: int, taps: Sequence[Tap]) -> np.ndarray:
+    def offsets(self, channels: int, taps: Sequence[Triple]) -> np.ndarray:
         """The offset table over (channel, tap)."""
         starts = np.arange(channels, dtype=np.int64) * self.channel_size
         table = (starts[:, None] + self.tap_offsets(taps)[None, :]).reshape(-1)
@@ -140,16 +140,14 @@ def _power_of_two(value: int, low: int, high: int) -> int:
     return max(low, min(high, 1 << max(0, value - 1).bit_length()))
 
 
-def _strides(x: Tensor, layout: str) -> tuple[int, int, int, int]:
-    """Element strides of image, channel, row, column."""
-    s = x.strides
-    return (s[0], s[1], s[2], s[3]) if layout == "NCHW" else (s[0], s[3], s[1], s[2])
-
-
-def _extents(x: Tensor, layout: str) -> tuple[int, int, int, int]:
-    """Images, channels, rows, columns."""
-    s = x.shape
-    return (s[0], s[1], s[2], s[3]) if layout == "NCHW" else (s[0], s[3], s[1], s[2])
+def _channels_first(t: Tensor, layout: str) -> Tensor:
+    """The view [images, channels, slices, rows, columns] of data with two or three spatial dimensions."""
+    if layout == "NHWC":
+        t = t.permute(0, t.ndim - 1, *range(1, t.ndim - 1))
+    if t.ndim == 5:
+        return t
+    (n, c, *spatial), (s_n, s_c, *steps) = t.shape, t.strides
+    return t.view((n, c, 1, *spatial), (s_n, s_c, 0, *steps))
 
 
 def _accumulator(dtype: str) -> str:
@@ -166,41 +164,51 @@ def _widened(b: PlanBuilder, w: Tensor) -> Tensor:
     return out
 
 
-def make_planes(
-    b: PlanBuilder, x: Tensor, layout: str, rows: Axis, columns: Axis, out_height: int, out_width: int
-) -> Planes:
-    """Plans the copy of x into padded planes for `out_height` x `out_width` outputs; none when x serves as it is."""
-    images, channels, height, width = _extents(x, layout)
-    strides = _strides(x, layout)
+def make_planes(b: PlanBuilder, x: Tensor, axes: tuple[Axis, Axis, Axis], out_extents: Triple) -> Planes:
+    """Plans the copy of x into padded planes for `out_extents` outputs; none when x serves as it is."""
+    images, channels, *extents = x.shape
     dtype = _accumulator(x.dtype)
-    plain = rows == columns == Axis.of(1, [0]) and (out_height, out_width) == (height, width)
-    if plain and layout == "NCHW" and x.contiguous and x.dtype == dtype:
-        pixels = height * width
+    plain = all(axis == Axis.of(1, [0]) for axis in axes) and list(out_extents) == extents
+    if plain and x.contiguous and x.dtype == dtype:
+        pixels = math.prod(extents)
         # A short last vector is cheaper than a copy unless the image is tiny.
         if images == 1 or pixels / (-(-pixels // 16) * 16) > 0.85:
-            return Planes(
-                x, 1, images, pixels, pixels, channels * pixels, rows, columns, channels * pixels, True
-            )
-    pitch = columns.line_pitch(out_width, width)
-    row_count = out_height + rows.last - rows.first
-    phase_size = -(-(row_count * images + 1) * pitch // 16) * 16
-    phases = [(i, j) for i in rows.phases for j in columns.phases]
+            size = channels * pixels
+            return Planes(x, 1, images, 1, pixels, pixels, size, axes, size, True)
+    pitch = axes[2].line_pitch(out_extents[2], extents[2])
+    slices = out_extents[0] + axes[0].last - axes[0].first
+    rows = last_rows = out_extents[1] + axes[1].last - axes[1].first
+    if slices > 1:
+        rows = axes[1].line_pitch(out_extents[1], extents[1])
+    lines = (slices * rows + max(0, last_rows - rows)) * images + 1
+    phase_size = -(-lines * pitch // 16) * 16
+    phases = list(itertools.product(*(axis.phases for axis in axes)))
     if phase_size * ITEMSIZE[dtype] % 4096 < 128:  # planes a page apart would share cache sets
         phase_size += 128 // ITEMSIZE[dtype]
     planes = b.scratch((channels, len(phases), phase_size), dtype)
-    table = b.constant(np.array(phases, np.int32))
     lanes = 16 if pitch <= 16 else 64
-    lines = 16
     b.launch(
         "conv.pad_planes",
-        (-(-(row_count * images + 1) // lines), channels * len(phases)),
-        x, planes, table, len(phases), images, channels, height, width, rows.first, columns.first, row_count, pitch, phase_size,
-        *strides,
+        (-(-lines // 16), channels * len(phases)),
+        x, planes, b.constant(np.array(phases, np.int32)), len(phases), images, channels, *extents,
+        *(axis.first for axis in axes), slices, rows, lines, pitch, phase_size, *x.strides,
         cost=2 * planes.nbytes,
-        STEP_H=rows.step, STEP_W=columns.step, UNIT=strides[3] == 1, ROWS=lines, LANES=lanes,
+        STEP_D=axes[0].step, STEP_H=axes[1].step, STEP_W=axes[2].step, DEEP=slices > 1, UNIT=x.strides[4] == 1,
+        ROWS=16, LANES=lanes,
     )  # fmt: skip
     size = len(phases) * phase_size
-    return Planes(planes, images, 1, pitch, size, channels * size, rows, columns, phase_size, False)
+    return Planes(planes, images, 1, rows, pitch, size, channels * size, axes, phase_size, False)
+
+
+def _lines(planes: Planes, strides: Numbers, out: Triple) -> tuple[Planes, Triple]:
+    """The lines of an output with these strides: of a plane that is the source itself one long line, or lines without
+    padding."""
+    if not planes.direct:
+        return planes, out
+    dense = strides[4] == 1 and (out[1] == 1 or strides[3] == out[2])
+    if dense and (out[0] == 1 or strides[2] == out[1] * out[2]):
+        return planes, (1, 1, planes.pitch)
+    return replace(planes, rows=out[1], pitch=out[2]), out
 
 
 def _product(
@@ -208,8 +216,7 @@ def _product(
     planes: Planes,
     weights: Tensor,
     y: Tensor,
-    y_strides: tuple[int, int, int, int],
-    out: Pair,
+    out: Triple,
     m_size: int,
     groups: int,
     plane_offsets: np.ndarray,
@@ -217,19 +224,11 @@ def _product(
     weights_row: int,
     weights_group: int,
 ) -> None:
-    """Plans Y = A X on the planes; `y` starts at the first output pixel, `out` are its extents."""
-    out_height, out_width = out
-    y_image, y_channel, y_row, y_column = y_strides
-    if planes.direct:
-        if y_column == 1 and y_row == out_width:
-            out_height, out_width = 1, planes.pitch
-        else:  # one long line in, but rows with gaps out
-            planes = Planes(
-                planes.tensor, 1, planes.outer, out_width, planes.channel_size, planes.outer_size,
-                planes.row_axis, planes.column_axis, planes.phase_size, True,
-            )  # fmt: skip
+    """Plans Y = A X on the planes; `y` has the strides of the output and starts at its first pixel, `out` are its extents."""
+    planes, out = _lines(planes, y.strides, out)
+    y_image, y_channel, y_slice, y_row, y_column = y.strides
     pitch, images = planes.pitch, planes.images
-    p_size = (out_height - 1) * images * pitch + (images - 1) * pitch + out_width
+    p_size = ((out[0] - 1) * planes.rows + out[1] - 1) * images * pitch + (images - 1) * pitch + out[2]
     k_size = plane_offsets.size
     bm, bn, bk = _tile(m_size, p_size, k_size)
     m_tiles, p_tiles = -(-m_size // bm), -(-p_size // bn)
@@ -240,11 +239,11 @@ def _product(
         (m_tiles * p_tiles, groups * planes.outer),
         planes.tensor, weights, y, b.constant(plane_offsets),
         None if weight_offsets is None else b.constant(weight_offsets),
-        m_size, k_size, p_size, m_tiles, p_tiles, m_step, p_step, pitch, out_width, images,
+        m_size, k_size, p_size, m_tiles, p_tiles, m_step, p_step, planes.rows, out[1], pitch, out[2], images,
         planes.outer_size, planes.outer_size // groups, weights_row, weights_group,
-        m_size * y_channel, y_image, y_channel, y_row, y_column,
+        m_size * y_channel, y_image, y_channel, y_slice, y_row, y_column,
         cost=2 * m_size * k_size * p_size * groups * planes.outer,
-        TABLE=weight_offsets is not None, GROUPS=groups, UNIT=y_column == 1,
+        TABLE=weight_offsets is not None, GROUPS=groups, DEEP=out[0] > 1, UNIT=y_column == 1,
         ACC=dtype_constexpr(_accumulator(weights.dtype)), BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
 
@@ -254,26 +253,28 @@ def _tile(m_size: int, p_size: int, k_size: int) -> tuple[int, int, int]:
     return (16 if m_size <= 16 else 64), 64, (32 if k_size <= 32 else 128)
 
 
-def _forward_axes(c: Conv) -> tuple[Axis, Axis]:
-    return (
-        Axis.of(c.stride[0], [k * c.dilation[0] - c.pad[0] for k in range(c.kernel[0])]),
-        Axis.of(c.stride[1], [k * c.dilation[1] - c.pad[1] for k in range(c.kernel[1])]),
-    )
+def _triple(axes: Sequence[Axis]) -> tuple[Axis, Axis, Axis]:
+    return axes[0], axes[1], axes[2]
 
 
-def _all_taps(c: Conv) -> list[Tap]:
-    return [(i, j) for i in range(c.kernel[0]) for j in range(c.kernel[1])]
+def _forward_axes(c: Conv) -> tuple[Axis, Axis, Axis]:
+    each = zip(c.kernel, c.stride, c.dilation, c.pad, strict=True)
+    return _triple([Axis.of(s, [i * d - p for i in range(k)]) for k, s, d, p in each])
 
 
-def _forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor, layout: str) -> None:
+def _all_taps(c: Conv) -> list[Triple]:
+    return [(k, i, j) for k, i, j in itertools.product(*map(range, c.kernel))]
+
+
+def _forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor) -> None:
     if c.depthwise:
-        _depthwise_forward(b, c, x, w, y, layout)
+        _depthwise_forward(b, c, x, w, y)
         return
     channels = c.channels // c.groups
     m_size = c.out_channels // c.groups
-    planes = make_planes(b, x, layout, *_forward_axes(c), c.out_height, c.out_width)
+    planes = make_planes(b, x, _forward_axes(c), c.out_extents)
     _product(
-        b, planes, _widened(b, w), y, _strides(y, layout), (c.out_height, c.out_width), m_size, c.groups,
+        b, planes, _widened(b, w), y, c.out_extents, m_size, c.groups,
         planes.offsets(channels, _all_taps(c)), None, channels * c.taps, m_size * channels * c.taps,
     )  # fmt: skip
 
@@ -287,57 +288,56 @@ def _phase_taps(kernel: int, stride: int, dilation: int, pad: int, phase: int) -
     ]
 
 
-def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, layout: str) -> None:
+def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, whole: Tensor) -> None:
+    """`whole`: dx as it lies in memory, where all of it is zeroed."""
     if c.depthwise:
-        _depthwise_input_gradient(b, c, w, dy, dx, layout)
+        _depthwise_input_gradient(b, c, w, dy, dx)
         return
-    (sh, sw), (kh, kw) = c.stride, c.kernel
-    rows = [_phase_taps(kh, sh, c.dilation[0], c.pad[0], a) for a in range(min(sh, c.height))]
-    columns = [_phase_taps(kw, sw, c.dilation[1], c.pad[1], a) for a in range(min(sw, c.width))]
-    if not all(rows) or not all(columns) or c.height < sh or c.width < sw:
-        b.zero(dx)  # some pixels are read by no tap
-    row_origins = [origin for phase in rows for _, origin in phase]
-    column_origins = [origin for phase in columns for _, origin in phase]
-    if not row_origins or not column_origins:
+    each = list(zip(c.kernel, c.stride, c.dilation, c.pad, c.extents, strict=True))
+    phases = [[_phase_taps(k, s, d, p, a) for a in range(min(s, e))] for k, s, d, p, e in each]
+    if not all(taps for axis in phases for taps in axis) or any(e < s for _, s, _, _, e in each):
+        b.zero(whole)  # some pixels are read by no tap
+    origins = [[origin for taps in axis for _, origin in taps] for axis in phases]
+    if not all(origins):
         return
     channels, out_channels = c.channels // c.groups, c.out_channels // c.groups
-    row_axis, column_axis = Axis.of(1, row_origins), Axis.of(1, column_origins)
-    planes = make_planes(b, dy, layout, row_axis, column_axis, -(-c.height // sh), -(-c.width // sw))
-    dx_image, dx_channel, dx_row, dx_column = _strides(dx, layout)
+    axes = _triple([Axis.of(1, starts) for starts in origins])
+    lattice = [-(-e // s) for _, s, _, _, e in each]
+    planes = make_planes(b, dy, axes, (lattice[0], lattice[1], lattice[2]))
+    steps = (*dx.strides[:2], *(step * s for step, s in zip(dx.strides[2:], c.stride, strict=True)))
     w = _widened(b, w)
-    row_index = 0
-    for i, row_taps in enumerate(rows):
-        column_index = 0
-        for j, column_taps in enumerate(columns):
-            pairs = [(p, q) for p in range(len(row_taps)) for q in range(len(column_taps))]
-            if pairs:
-                taps = [(row_index + p, column_index + q) for p, q in pairs]
-                places = np.array([row_taps[p][0] * kw + column_taps[q][0] for p, q in pairs], np.int64)
-                starts = np.arange(out_channels, dtype=np.int64) * (channels * c.taps)
-                table = (starts[:, None] + places[None, :]).reshape(-1).astype(np.int32)
-                _product(
-                    b, planes, w, dx.view((1,), (1,), i * dx_row + j * dx_column),
-                    (dx_image, dx_channel, dx_row * sh, dx_column * sw),
-                    (-(-(c.height - i) // sh), -(-(c.width - j) // sw)), channels, c.groups,
-                    planes.offsets(out_channels, taps), table, c.taps, out_channels * channels * c.taps,
-                )  # fmt: skip
-            column_index += len(column_taps)
-        row_index += len(row_taps)
+    starts = np.arange(out_channels, dtype=np.int64) * (channels * c.taps)
+    firsts = [[sum(map(len, axis[:i])) for i in range(len(axis))] for axis in phases]
+    for i, j, k in itertools.product(*(range(len(axis)) for axis in phases)):
+        chosen = [axis[a] for axis, a in zip(phases, (i, j, k), strict=True)]
+        if not all(chosen):
+            continue
+        at = [first[a] for first, a in zip(firsts, (i, j, k), strict=True)]
+        indices = list(itertools.product(*(range(len(taps)) for taps in chosen)))
+        taps = [(at[0] + p, at[1] + q, at[2] + r) for p, q, r in indices]
+        places = np.array(
+            [(chosen[0][p][0] * c.kernel[1] + chosen[1][q][0]) * c.kernel[2] + chosen[2][r][0] for p, q, r in indices],
+            np.int64,
+        )  # fmt: skip
+        table = (starts[:, None] + places[None, :]).reshape(-1).astype(np.int32)
+        offset = sum(a * step for a, step in zip((i, j, k), dx.strides[2:], strict=True))
+        extents = [-(-(e - a) // s) for (_, s, _, _, e), a in zip(each, (i, j, k), strict=True)]
+        _product(
+            b, planes, w, dx.view(dx.shape, steps, offset), (extents[0], extents[1], extents[2]), channels, c.groups,
+            planes.offsets(out_channels, taps), table, c.taps, out_channels * channels * c.taps,
+        )  # fmt: skip
 
 
-def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor, layout: str) -> None:
+def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor) -> None:
     if c.depthwise:
-        _depthwise_weight_gradient(b, c, x, dy, dw, layout)
+        _depthwise_weight_gradient(b, c, x, dy, dw)
         return
-    planes = make_planes(b, x, layout, *_forward_axes(c), c.out_height, c.out_width)
+    planes = make_planes(b, x, _forward_axes(c), c.out_extents)
     channels, n_size = c.channels // c.groups, c.out_channels // c.groups
-    out_height, out_width, pitch, images = c.out_height, c.out_width, planes.pitch, planes.images
-    strides = _strides(dy, layout)
-    if planes.direct and strides[3] == 1 and strides[2] == out_width:
-        out_height, out_width = 1, pitch
-    elif planes.direct:
-        pitch = out_width
-    lines = out_height * images
+    table = planes.offsets(channels, _all_taps(c))
+    planes, out = _lines(planes, dy.strides, c.out_extents)
+    pitch, images = planes.pitch, planes.images
+    lines = ((out[0] - 1) * planes.rows + out[1]) * images
     p_size = lines * pitch
     acc = _accumulator(dw.dtype)
     rows = b.scratch((planes.outer, p_size, c.out_channels), acc)
@@ -345,13 +345,13 @@ def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor,
     b.launch(
         "conv.pixels_to_rows",
         (lines, -(-c.out_channels // 64), planes.outer),
-        dy, rows, c.out_channels, images, out_width, pitch, p_size, *strides,
+        dy, rows, c.out_channels, images, planes.rows, out[1], out[2], pitch, p_size, *dy.strides,
         cost=2 * rows.nbytes,
-        UNIT=strides[3] == 1, CHANNELS=64, LANES=lanes,
+        DEEP=out[0] > 1, UNIT=dy.strides[4] == 1, CHANNELS=64, LANES=lanes,
     )  # fmt: skip
     m_size = channels * c.taps
     # The last lanes of the last line have no pixel and their planes may end before them.
-    k_size = p_size - (pitch - out_width)
+    k_size = p_size - (pitch - out[2])
     bm, bn, bk = 64, 64, 128
     tiles = -(-m_size // bm) * -(-n_size // bn) * c.groups
     p_chunk, p_splits, outer_chunk, outer_splits = _splits(tiles, k_size, planes.outer, bk)
@@ -361,7 +361,7 @@ def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor,
     b.launch(
         "conv.weight_gradient",
         (-(-m_size // bm), -(-n_size // bn), c.groups * splits),
-        planes.tensor, rows, partial, b.constant(planes.offsets(channels, _all_taps(c))),
+        planes.tensor, rows, partial, b.constant(table),
         m_size, n_size, k_size, p_size, p_chunk, p_splits, planes.outer, outer_chunk,
         planes.outer_size, planes.outer_size // c.groups, c.out_channels, c.groups * m_size * n_size,
         cost=c.flops,
@@ -390,95 +390,102 @@ def _splits(tiles: int, pixels: int, outer: int, bk: int) -> tuple[int, int, int
     return chunk, -(-pixels // chunk), 1, 1
 
 
-def _depthwise_constants(c: Conv, layout: str, rows: int, columns: int, dtype: str) -> dict[str, object]:
+def _depthwise_constants(
+    c: Conv, x: Tensor, y: Tensor, rows: int, columns: int, dtype: str
+) -> dict[str, object]:
     lanes = _power_of_two(columns, 16, 64)
     return {
         "MULTIPLIER": c.out_channels // c.channels,
-        "KH": c.kernel[0], "KW": c.kernel[1],
-        "STRIDE_H": c.stride[0], "STRIDE_W": c.stride[1],
-        "DILATION_H": c.dilation[0], "DILATION_W": c.dilation[1],
-        "UNIT": layout == "NCHW",
+        "KH": c.kernel[1], "KW": c.kernel[2],
+        "STRIDE_H": c.stride[1], "STRIDE_W": c.stride[2],
+        "DILATION_H": c.dilation[1], "DILATION_W": c.dilation[2],
+        "UNIT": x.strides[4] == y.strides[4] == 1,
         "ACC": dtype_constexpr(_accumulator(dtype)),
         "ROWS": _power_of_two(rows, 1, max(1, 512 // lanes)),
         "LANES": lanes,
     }  # fmt: skip
 
 
-def _depthwise_forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor, layout: str) -> None:
-    constants = _depthwise_constants(c, layout, c.out_height, c.out_width, w.dtype)
-    grid = (-(-c.out_width // constants["LANES"]), -(-c.out_height // constants["ROWS"]))  # type: ignore[operator]
+def _planar(t: Tensor) -> Numbers:
+    """Strides of image, channel, row, column."""
+    return (*t.strides[:2], *t.strides[3:])
+
+
+def _depthwise_forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor) -> None:
+    _, height, width = c.out_extents
+    constants = _depthwise_constants(c, x, y, height, width, w.dtype)
+    grid = (-(-width // constants["LANES"]), -(-height // constants["ROWS"]))  # type: ignore[operator]
     b.launch(
         "conv.depthwise_forward",
         (*grid, c.images * c.out_channels),
-        x, w, y, c.out_channels, c.height, c.width, c.out_height, c.out_width, *c.pad,
-        *_strides(x, layout), *_strides(y, layout),
+        x, w, y, c.out_channels, *c.extents[1:], height, width, *c.pad[1:], *_planar(x), *_planar(y),
         cost=c.flops, **constants,
     )  # fmt: skip
 
 
-def _depthwise_input_gradient(
-    b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, layout: str
-) -> None:
-    constants = _depthwise_constants(c, layout, c.height, c.width, w.dtype)
-    grid = (-(-c.width // constants["LANES"]), -(-c.height // constants["ROWS"]))  # type: ignore[operator]
+def _depthwise_input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor) -> None:
+    _, height, width = c.extents
+    constants = _depthwise_constants(c, dx, dy, height, width, w.dtype)
+    grid = (-(-width // constants["LANES"]), -(-height // constants["ROWS"]))  # type: ignore[operator]
     b.launch(
         "conv.depthwise_input_gradient",
         (*grid, c.images * c.channels),
-        w, dy, dx, c.channels, c.height, c.width, c.out_height, c.out_width, *c.pad,
-        *_strides(dx, layout), *_strides(dy, layout),
+        w, dy, dx, c.channels, height, width, *c.out_extents[1:], *c.pad[1:], *_planar(dx), *_planar(dy),
         cost=c.flops, **constants,
     )  # fmt: skip
 
 
-def _depthwise_weight_gradient(
-    b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor, layout: str
-) -> None:
+def _depthwise_weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor) -> None:
     b.launch(
         "conv.depthwise_weight_gradient",
         (c.taps, c.out_channels),
-        x, dy, dw, c.images, c.height, c.width, c.out_height, c.out_width, *c.pad,
-        *_strides(x, layout), *_strides(dy, layout),
-        cost=c.flops, **_depthwise_constants(c, layout, c.out_height, c.out_width, dw.dtype),
+        x, dy, dw, c.images, *c.extents[1:], *c.out_extents[1:], *c.pad[1:], *_planar(x), *_planar(dy),
+        cost=c.flops, **_depthwise_constants(c, x, dy, c.out_extents[1], c.out_extents[2], dw.dtype),
     )  # fmt: skip
 
 
-def _pair(value: int | Sequence[int], what: str) -> Pair:
-    pair = (value, value) if isinstance(value, int) else tuple(int(v) for v in value)
-    if len(pair) == 1:
-        pair = (pair[0], pair[0])
-    if len(pair) != 2:
-        raise Unsupported(f"conv2d wants one or two numbers for {what}, found {value}.")
-    return pair
+def _numbers(value: int | Sequence[int], rank: int, what: str) -> Numbers:
+    numbers = (value,) if isinstance(value, int) else tuple(int(v) for v in value)
+    if len(numbers) == 1:
+        numbers *= rank
+    if len(numbers) != rank:
+        raise Unsupported(
+            f"a convolution of {rank} dimensions wants 1 or {rank} numbers for {what}, found {value}."
+        )
+    return numbers
 
 
 def resolve_padding(
-    padding: int | str | Sequence[int], size: Pair, kernel: Pair, stride: Pair, dilation: Pair
-) -> tuple[tuple[int, int, int, int], Pair]:
-    """(top, bottom, left, right) and the dilation for a padding given as a number, 2 or 4 numbers, "SAME" or
-    "VALID". With "SAME" the dilation is 1, as Paddle defines it."""
+    padding: int | str | Sequence[int], size: Numbers, kernel: Numbers, stride: Numbers, dilation: Numbers
+) -> tuple[Numbers, Numbers]:
+    """(before, after) of each dimension in one tuple, and the dilation, for a padding given as a number, one or two for
+    each dimension, "SAME" or "VALID". With "SAME" the dilation is 1, as Paddle defines it."""
+    rank = len(size)
     if isinstance(padding, str):
         if padding.upper() == "VALID":
-            return (0, 0, 0, 0), dilation
+            return (0,) * (2 * rank), dilation
         if padding.upper() != "SAME":
-            raise Unsupported(f'conv2d knows the paddings "SAME" and "VALID", found {padding!r}.')
+            raise Unsupported(f'a convolution knows the paddings "SAME" and "VALID", found {padding!r}.')
         total = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, stride, strict=True)]
-        return (total[0] // 2, total[0] - total[0] // 2, total[1] // 2, total[1] - total[1] // 2), (1, 1)
+        return tuple(n for t in total for n in (t // 2, t - t // 2)), (1,) * rank
     numbers = (padding,) if isinstance(padding, int) else tuple(int(p) for p in padding)
     if len(numbers) == 1:
-        numbers *= 2
-    if len(numbers) == 2:
-        numbers = (numbers[0], numbers[0], numbers[1], numbers[1])
-    if len(numbers) != 4:
-        raise Unsupported(f"conv2d wants a padding of 1, 2 or 4 numbers, found {padding}.")
-    return (numbers[0], numbers[1], numbers[2], numbers[3]), dilation
+        numbers *= rank
+    if len(numbers) == rank:
+        numbers = tuple(n for n in numbers for _ in (0, 1))
+    if len(numbers) != 2 * rank:
+        raise Unsupported(
+            f"a convolution wants a padding of 1, {rank} or {2 * rank} numbers, found {padding}."
+        )
+    return numbers, dilation
 
 
 def _layout(data_format: str) -> str:
-    if data_format == "NHWC":
+    if data_format in ("NHWC", "NDHWC"):
         return "NHWC"
-    if data_format in ("NCHW", "AnyLayout", "Undefined(AnyLayout)"):
+    if data_format in ("NCHW", "NCDHW", "AnyLayout", "Undefined(AnyLayout)"):
         return "NCHW"
-    raise Unsupported(f"conv2d has the data formats NCHW and NHWC, found {data_format}.")
+    raise Unsupported(f"a convolution has the data formats NCHW, NCDHW, NHWC and NDHWC, found {data_format}.")
 
 
 def _conv(
@@ -491,29 +498,37 @@ def _conv(
     dilation: int | Sequence[int],
     groups: int,
     layout: str,
-) -> Conv:
-    """Checks and collects; x is the convolution's input side and y its output side."""
-    for name, t, rank in (("input", x, 4), ("filter", w, 4), ("output", y, 4)):
-        if t.ndim != rank:
-            raise Unsupported(f"{what} wants tensors of 4 dimensions, the {name} has shape {t.shape}.")
+) -> tuple[Conv, Tensor, Tensor]:
+    """Checks and collects; x is the convolution's input side and y its output side, which come back channels first."""
+    for name, t in (("input", x), ("filter", w), ("output", y)):
+        if t.ndim != x.ndim or t.ndim not in (4, 5):
+            raise Unsupported(f"{what} wants tensors of 4 or 5 dimensions, the {name} has shape {t.shape}.")
         if t.dtype not in _DTYPES or t.dtype != w.dtype:
             raise Unsupported(
                 f"{what} wants one dtype of {', '.join(_DTYPES)} for all, the {name} is {t.dtype}, the filter {w.dtype}."
             )
     if not w.contiguous:
         raise Unsupported(f"{what} wants a contiguous filter, found strides {w.strides} of {w.shape}.")
-    images, channels, height, width = _extents(x, layout)
-    _, out_channels, out_height, out_width = _extents(y, layout)
-    kernel, strides = (w.shape[2], w.shape[3]), _pair(stride, "stride")
-    pads, dilations = resolve_padding(padding, (height, width), kernel, strides, _pair(dilation, "dilation"))
+    rank = x.ndim - 2
+    x, y = _channels_first(x, layout), _channels_first(y, layout)
+    (images, channels, *extents), (_, out_channels, *out_extents) = x.shape, y.shape
+    kernel, strides = w.shape[2:], _numbers(stride, rank, "stride")
+    dilations = _numbers(dilation, rank, "dilation")
+    pads, dilations = resolve_padding(padding, tuple(extents[-rank:]), kernel, strides, dilations)
     if groups < 1 or channels % groups or out_channels % groups or w.shape[1] != channels // groups:
         raise Unsupported(
             f"{what} of {channels} to {out_channels} channels in {groups} groups does not fit a filter {w.shape}."
         )
-    return Conv(
-        images, channels, height, width, out_channels, out_height, out_width,
-        kernel, strides, dilations, (pads[0], pads[2]), groups,
+
+    def three(numbers: Sequence[int], filling: int) -> Triple:
+        values = [filling] * (3 - len(numbers)) + list(numbers)
+        return values[0], values[1], values[2]
+
+    c = Conv(
+        images, channels, three(extents, 1), out_channels, three(out_extents, 1),
+        three(kernel, 1), three(strides, 1), three(dilations, 1), three(pads[::2], 0), groups,
     )  # fmt: skip
+    return c, x, y
 
 
 def output_size(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
@@ -521,7 +536,7 @@ def output_size(size: int, kernel: int, stride: int, dilation: int, before: int,
     return (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
 
 
-def plan_conv2d(
+def plan_conv(
     b: PlanBuilder,
     x: Tensor,
     w: Tensor,
@@ -532,18 +547,19 @@ def plan_conv2d(
     groups: int = 1,
     data_format: str = "NCHW",
 ) -> None:
-    """out = x convolved with w. x [N, C, H, W] (or NHWC), w [K, C / groups, KH, KW], out [N, K, OH, OW]."""
+    """out = x convolved with w. x [N, C, H, W] or [N, C, D, H, W] (or channels last), w [K, C / groups, (KD,) KH, KW],
+    out [N, K, (OD,) OH, OW]."""
     layout = _layout(data_format)
-    c = _conv("conv2d", x, w, out, stride, padding, dilation, groups, layout)
+    c, source, target = _conv("a convolution", x, w, out, stride, padding, dilation, groups, layout)
     if out.numel == 0:
         return
     if c.channels == 0 or c.taps == 0:
         b.zero(out)
         return
-    _forward(b, c, x, w, out, layout)
+    _forward(b, c, source, w, target)
 
 
-def plan_conv2d_grad(
+def plan_conv_grad(
     b: PlanBuilder,
     x: Tensor,
     w: Tensor,
@@ -556,21 +572,56 @@ def plan_conv2d_grad(
     groups: int = 1,
     data_format: str = "NCHW",
 ) -> None:
-    """Gradients of `plan_conv2d` with respect to the input and the filter; either may be left out."""
+    """Gradients of `plan_conv` with respect to the input and the filter; either may be left out."""
     layout = _layout(data_format)
-    c = _conv("conv2d_grad", x, w, dy, stride, padding, dilation, groups, layout)
+    c, source, above = _conv(
+        "the gradient of a convolution", x, w, dy, stride, padding, dilation, groups, layout
+    )
     if dy.numel == 0:
         for gradient in (dx, dw):
             if gradient is not None:
                 b.zero(gradient)
         return
     if dx is not None and dx.numel:
-        _input_gradient(b, c, w, dy, dx, layout)
+        _input_gradient(b, c, w, above, _channels_first(dx, layout), dx)
     if dw is not None and dw.numel:
-        _weight_gradient(b, c, x, dy, dw, layout)
+        _weight_gradient(b, c, source, above, dw)
 
 
-def plan_conv2d_transpose(
+def plan_conv_double_grad(
+    b: PlanBuilder,
+    x: Tensor,
+    w: Tensor,
+    dy: Tensor,
+    ddx: Tensor | None,
+    ddw: Tensor | None,
+    dx: Tensor | None,
+    dw: Tensor | None,
+    ddy: Tensor | None,
+    *attributes: Any,
+) -> None:
+    """Gradients of `plan_conv_grad`, whose results' gradients are ddx and ddw: a convolution is linear in x and in w."""
+    for gradient, change in ((dx, ddw), (dw, ddx)):
+        if gradient is not None and change is None:
+            b.zero(gradient)
+    if dx is not None and ddw is not None:
+        plan_conv_grad(b, dx, ddw, dy, dx, None, *attributes)
+    if dw is not None and ddx is not None:
+        plan_conv_grad(b, ddx, w, dy, None, dw, *attributes)
+    if ddy is None:
+        return
+    pairs = [(p, q) for p, q in ((ddx, w), (x, ddw)) if p is not None and q is not None]
+    if not pairs:
+        b.zero(ddy)
+        return
+    plan_conv(b, *pairs[0], ddy, *attributes)
+    if len(pairs) == 2:
+        other = b.scratch(ddy.shape, ddy.dtype)
+        plan_conv(b, *pairs[1], other, *attributes)
+        plan_map(b, "elementwise.add", [ddy, other], ddy)
+
+
+def plan_conv_transpose(
     b: PlanBuilder,
     x: Tensor,
     w: Tensor,
@@ -582,18 +633,20 @@ def plan_conv2d_transpose(
     data_format: str = "NCHW",
 ) -> None:
     """The transposed convolution: out is what the data gradient of a convolution from `out` to `x` would be.
-    x [N, C, H, W], w [C, K / groups, KH, KW], out [N, K, OH, OW]; the output padding is in out's size."""
+    x [N, C, (D,) H, W], w [C, K / groups, (KD,) KH, KW], out [N, K, (OD,) OH, OW]; the output padding is in out's size."""
     layout = _layout(data_format)
-    c = _conv("conv2d_transpose", out, w, x, stride, padding, dilation, groups, layout)
+    c, target, source = _conv(
+        "a transposed convolution", out, w, x, stride, padding, dilation, groups, layout
+    )
     if out.numel == 0:
         return
     if x.numel == 0:
         b.zero(out)
         return
-    _input_gradient(b, c, w, x, out, layout)
+    _input_gradient(b, c, w, source, target, out)
 
 
-def plan_conv2d_transpose_grad(
+def plan_conv_transpose_grad(
     b: PlanBuilder,
     x: Tensor,
     w: Tensor,
@@ -606,18 +659,20 @@ def plan_conv2d_transpose_grad(
     groups: int = 1,
     data_format: str = "NCHW",
 ) -> None:
-    """Gradients of `plan_conv2d_transpose`; either may be left out."""
+    """Gradients of `plan_conv_transpose`; either may be left out."""
     layout = _layout(data_format)
-    c = _conv("conv2d_transpose_grad", dy, w, x, stride, padding, dilation, groups, layout)
+    c, above, source = _conv(
+        "the gradient of a transposed convolution", dy, w, x, stride, padding, dilation, groups, layout
+    )
     if dy.numel == 0 or x.numel == 0:
         for gradient in (dx, dw):
             if gradient is not None:
                 b.zero(gradient)
         return
     if dx is not None and dx.numel:
-        _forward(b, c, dy, w, dx, layout)
+        _forward(b, c, above, w, _channels_first(dx, layout))
     if dw is not None and dw.numel:
-        _weight_gradient(b, c, dy, x, dw, layout)
+        _weight_gradient(b, c, above, source, dw)
 
 
 def transpose_padding(
@@ -627,12 +682,12 @@ def transpose_padding(
     padding: int | str | Sequence[int],
     dilation: int | Sequence[int],
     data_format: str = "NCHW",
-) -> tuple[tuple[int, int, int, int], Pair]:
+) -> tuple[Numbers, Numbers]:
     """`resolve_padding` for a transposed convolution, whose "SAME" counts from x, as Paddle defines it."""
-    _, _, height, width = _extents(x, _layout(data_format))
-    kernel = (w.shape[2], w.shape[3])
+    rank = x.ndim - 2
+    size = _channels_first(x, _layout(data_format)).shape[-rank:]
     return resolve_padding(
-        padding, (height, width), kernel, _pair(stride, "stride"), _pair(dilation, "dilation")
+        padding, size, w.shape[2:], _numbers(stride, rank, "stride"), _numbers(dilation, rank, "dilation")
     )
 
 
@@ -655,8 +710,10 @@ def conv2d(
     dtypes f32, f16, bf16 (f32 sums) and f64. Raises Unsupported when shapes or dtypes do not fit."""
     layout = _layout(data_format)
     images, _, height, width = (x.shape[0], *_spatial(x.shape, layout))
-    kernel, strides = (w.shape[2], w.shape[3]), _pair(stride, "stride")
-    pads, dilations = resolve_padding(padding, (height, width), kernel, strides, _pair(dilation, "dilation"))
+    kernel, strides = (w.shape[2], w.shape[3]), _numbers(stride, 2, "stride")
+    pads, dilations = resolve_padding(
+        padding, (height, width), kernel, strides, _numbers(dilation, 2, "dilation")
+    )
     out_height = output_size(height, kernel[0], strides[0], dilations[0], pads[0], pads[1])
     out_width = output_size(width, kernel[1], strides[1], dilations[1], pads[2], pads[3])
     if out_height < 1 or out_width < 1:
@@ -665,7 +722,7 @@ def conv2d(
         )
     shape = _shape(layout, images, w.shape[0], out_height, out_width)
     attributes = (strides, pads, dilations, groups, layout)
-    return run(plan_conv2d, [x, w], [(shape, x.dtype)], *attributes)  # type: ignore[no-any-return]
+    return run(plan_conv, [x, w], [(shape, x.dtype)], *attributes)  # type: ignore[no-any-return]
 
 
 def conv2d_grad(
@@ -681,7 +738,7 @@ def conv2d_grad(
     """(dx, dw) of `conv2d` for the gradient dy of its result."""
     attributes = (_frozen(stride), _frozen(padding), _frozen(dilation), groups, data_format)
     outputs = [(x.shape, x.dtype), (w.shape, w.dtype)]
-    return run(plan_conv2d_grad, [x, w, dy], outputs, *attributes)  # type: ignore[no-any-return]
+    return run(plan_conv_grad, [x, w, dy], outputs, *attributes)  # type: ignore[no-any-return]
 
 
 def conv2d_transpose(
@@ -698,14 +755,16 @@ def conv2d_transpose(
     OH = (H - 1) * stride - top - bottom + dilation * (KH - 1) + 1 + output_padding."""
     layout = _layout(data_format)
     _, height, width = _spatial(x.shape, layout)
-    kernel, strides = (w.shape[2], w.shape[3]), _pair(stride, "stride")
-    pads, dilations = resolve_padding(padding, (height, width), kernel, strides, _pair(dilation, "dilation"))
-    extra = _pair(output_padding, "output_padding")
+    kernel, strides = (w.shape[2], w.shape[3]), _numbers(stride, 2, "stride")
+    pads, dilations = resolve_padding(
+        padding, (height, width), kernel, strides, _numbers(dilation, 2, "dilation")
+    )
+    extra = _numbers(output_padding, 2, "output_padding")
     out_height = (height - 1) * strides[0] - pads[0] - pads[1] + dilations[0] * (kernel[0] - 1) + 1 + extra[0]
     out_width = (width - 1) * strides[1] - pads[2] - pads[3] + dilations[1] * (kernel[1] - 1) + 1 + extra[1]
     shape = _shape(layout, x.shape[0], w.shape[1] * groups, out_height, out_width)
     attributes = (strides, pads, dilations, groups, layout)
-    return run(plan_conv2d_transpose, [x, w], [(shape, x.dtype)], *attributes)  # type: ignore[no-any-return]
+    return run(plan_conv_transpose, [x, w], [(shape, x.dtype)], *attributes)  # type: ignore[no-any-return]
 
 
 def conv2d_transpose_grad(
@@ -721,7 +780,7 @@ def conv2d_transpose_grad(
     """(dx, dw) of `conv2d_transpose` for the gradient dy of its result."""
     attributes = (_frozen(stride), _frozen(padding), _frozen(dilation), groups, data_format)
     outputs = [(x.shape, x.dtype), (w.shape, w.dtype)]
-    return run(plan_conv2d_transpose_grad, [x, w, dy], outputs, *attributes)  # type: ignore[no-any-return]
+    return run(plan_conv_transpose_grad, [x, w, dy], outputs, *attributes)  # type: ignore[no-any-return]
 
 
 def _spatial(shape: Sequence[int], layout: str) -> tuple[int, int, int]:

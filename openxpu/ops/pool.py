@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openxpu.ops.creation import plan_cast
+from openxpu.ops.elementwise import plan_pow_scalar
+from openxpu.ops.layout import plan_copy
 from openxpu.ops.plan import I64, PlanBuilder, Tensor, Unsupported, dtype_constexpr
+from openxpu.ops.pointwise import plan_map
+from openxpu.ops.random import plan_uniform
 from openxpu.ops.reduce import accumulation_dtype, plan_mean, plan_mean_grad, power_of_two, require_contiguous
 from openxpu.ops.run import run
 
@@ -20,17 +25,18 @@ _UNROLLED = (
     49  # windows of up to so many taps have their own kernel, which is faster and takes longer to compile
 )
 _Edges = tuple[tuple[int, ...], tuple[int, ...]]
+Numbers = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """What a pooling does: `window`, `stride` and `padding` (of the start) in rows and columns."""
+    """What a pooling does: `window`, `stride` and `padding` (of the start) in each dimension."""
 
     kind: str
-    window: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    table: tuple[_Edges, _Edges] | None  # starts and ends of windows that are not all alike
+    window: Numbers
+    stride: Numbers
+    padding: Numbers
+    table: tuple[_Edges, ...] | None  # starts and ends of windows that are not all alike
 
 
 def _edges(extent: int, parts: int) -> _Edges:
@@ -41,10 +47,14 @@ def _edges(extent: int, parts: int) -> _Edges:
     )
 
 
+def _for_each(values: Sequence[int], rank: int) -> Numbers:
+    return (tuple(values) * rank)[:rank]
+
+
 def resolve(
     kind: str,
-    extents: tuple[int, int],
-    out_extents: tuple[int, int],
+    extents: Numbers,
+    out_extents: Numbers,
     window: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
@@ -53,114 +63,144 @@ def resolve(
     global_pooling: bool = False,
     algorithm: str = "EXPLICIT",
 ) -> Pooling:
-    """Paddle's attributes as one Pooling. padding: (rows, columns) or (top, bottom, left, right)."""
+    """Paddle's attributes as one Pooling. padding: one number for each dimension, or (before, after) of each."""
+    rank = len(extents)
     if global_pooling:
-        return Pooling(kind, extents, (1, 1), (0, 0), None)
+        return Pooling(kind, extents, (1,) * rank, (0,) * rank, None)
     if adaptive:
-        if extents[0] % out_extents[0] == 0 and extents[1] % out_extents[1] == 0:
-            step = (extents[0] // out_extents[0], extents[1] // out_extents[1])
-            return Pooling(kind, step, step, (0, 0), None)
-        tables = _edges(extents[0], out_extents[0]), _edges(extents[1], out_extents[1])
-        height, width = (max(end - start for start, end in zip(*edges, strict=True)) for edges in tables)
-        return Pooling(kind, (height, width), (1, 1), (0, 0), tables)
-    height, width = (*window, *window)[:2]
-    down, right = (*stride, *stride)[:2]
+        if all(e % o == 0 for e, o in zip(extents, out_extents, strict=True)):
+            step = tuple(e // o for e, o in zip(extents, out_extents, strict=True))
+            return Pooling(kind, step, step, (0,) * rank, None)
+        tables = tuple(_edges(e, o) for e, o in zip(extents, out_extents, strict=True))
+        longest = tuple(max(end - start for start, end in zip(*edges, strict=True)) for edges in tables)
+        return Pooling(kind, longest, (1,) * rank, (0,) * rank, tables)
+    sides, steps = _for_each(window, rank), _for_each(stride, rank)
     if algorithm == "SAME":
-        needed = [
-            max((-(-e // s) - 1) * s + k - e, 0)
-            for e, s, k in zip(extents, (down, right), (height, width), strict=True)
-        ]
-        top, left = needed[0] // 2, needed[1] // 2
+        before = tuple(
+            max((-(-e // s) - 1) * s + k - e, 0) // 2 for e, s, k in zip(extents, steps, sides, strict=True)
+        )
     elif algorithm == "VALID":
-        top = left = 0
-    elif len(padding) == 4:
-        top, left = padding[0], padding[2]
+        before = (0,) * rank
+    elif len(padding) == 2 * rank:
+        before = tuple(padding[::2])
     else:
-        top, left = (*padding, *padding)[:2]
+        before = _for_each(padding, rank)
     if kind == "avg" and not exclusive:
         kind = "avg_padded"
-    return Pooling(kind, (height, width), (down, right), (top, left), None)
+    return Pooling(kind, sides, steps, before, None)
 
 
-def _arguments(
-    b: PlanBuilder, pooling: Pooling
-) -> tuple[tuple[Tensor | None, Tensor | None], dict[str, object]]:
+def _arguments(b: PlanBuilder, pooling: Pooling) -> tuple[list[Tensor | None], dict[str, object]]:
     """The tables of window edges, and the constexprs that say how to use them."""
     if pooling.table is None:
-        return (None, None), {"KIND": pooling.kind, "TABLE": 0}
+        return [None] * len(pooling.window), {"KIND": pooling.kind, "TABLE": 0}
     repeated = any(len(set(starts)) < len(starts) for starts, _ in pooling.table)
-    rows, columns = (b.constant(np.array(edges, np.int32)) for edges in pooling.table)
-    return (rows, columns), {"KIND": pooling.kind, "TABLE": 2 if repeated else 1}
+    tables: list[Tensor | None] = [b.constant(np.array(edges, np.int32)) for edges in pooling.table]
+    return tables, {"KIND": pooling.kind, "TABLE": 2 if repeated else 1}
 
 
-def _whole(pooling: Pooling, extents: tuple[int, int], out_extents: tuple[int, int]) -> bool:
+def _whole(pooling: Pooling, extents: Numbers, out_extents: Numbers) -> bool:
     """One window that is the whole image."""
     return (
-        pooling.kind != "max"
-        and out_extents == (1, 1)
+        pooling.kind in ("avg", "avg_padded")
+        and math.prod(out_extents) == 1
         and pooling.window == extents
-        and pooling.padding == (0, 0)
+        and not any(pooling.padding)
     )
 
 
-def _sides(x: Tensor, channels_last: bool) -> tuple[int, int, tuple[int, int]]:
-    """(images, channels, (height, width))."""
-    if x.ndim != 4:
-        raise Unsupported(f"2-D pooling takes 4 dimensions, found shape {x.shape}.")
+def _sides(x: Tensor, channels_last: bool) -> tuple[int, int, Numbers]:
+    """(images, channels, extents)."""
+    if x.ndim not in (4, 5):
+        raise Unsupported(f"pooling takes 4 or 5 dimensions, found shape {x.shape}.")
     if channels_last:
-        return x.shape[0], x.shape[3], (x.shape[1], x.shape[2])
-    return x.shape[0], x.shape[1], (x.shape[2], x.shape[3])
+        return x.shape[0], x.shape[-1], x.shape[1:-1]
+    return x.shape[0], x.shape[1], x.shape[2:]
 
 
-def extents_of(x: Tensor, channels_last: bool) -> tuple[int, int]:
-    """Height and width."""
+def extents_of(x: Tensor, channels_last: bool) -> Numbers:
+    """Height and width, after the depth of volumes."""
     return _sides(x, channels_last)[2]
 
 
-def plan_pool2d(
+def _numbers(pooling: Pooling, extents: Numbers, out_extents: Numbers) -> list[int]:
+    """The numbers that the kernels take."""
+    return [*extents, *out_extents, *pooling.stride, *pooling.padding, *pooling.window]
+
+
+def _deep(numbers: Sequence[Any], filling: Any) -> tuple[Any, ...]:
+    """An image as a volume of one slice."""
+    return (filling,) * (3 - len(numbers)) + tuple(numbers)
+
+
+def _plane_numbers(pooling: Pooling, extents: Numbers, out_extents: Numbers) -> list[int]:
+    one = Pooling("", _deep(pooling.window, 1), _deep(pooling.stride, 1), _deep(pooling.padding, 0), None)
+    return _numbers(one, _deep(extents, 1), _deep(out_extents, 1))
+
+
+def _channels_first(b: PlanBuilder, x: Tensor | None) -> Tensor | None:
+    """A copy of x [images, ..., channels] with the channels in front."""
+    if x is None:
+        return None
+    view = x.permute(0, x.ndim - 1, *range(1, x.ndim - 1))
+    out = b.scratch(view.shape, x.dtype)
+    plan_copy(b, view, out)
+    return out
+
+
+def plan_pool(
     b: PlanBuilder,
     x: Tensor,
     out: Tensor,
     pooling: Pooling,
     channels_last: bool = False,
     index: Tensor | None = None,
+    edges: Sequence[Tensor] | None = None,
 ) -> None:
-    """Pools windows of x. `index` (channels first, max) gets the place in its plane of each maximum."""
-    require_contiguous("pool2d", x, out, index)
+    """Pools windows of x, images or volumes. `edges`: starts and ends of the windows as tensors, where the plan does not
+    know them; they are as long as pooling's window at most. `index` (channels first, max) gets the place in its plane of each maximum."""
+    require_contiguous("pooling", x, out, index)
     images, channels, extents = _sides(x, channels_last)
     out_extents = extents_of(out, channels_last)
     if out.numel == 0:
         return
     if _whole(pooling, extents, out_extents):
-        plan_mean(b, x, out, (1, 2) if channels_last else (2, 3))
+        plan_mean(b, x, out, tuple(range(1, x.ndim - 1) if channels_last else range(2, x.ndim)))
         return
-    (table_h, table_w), flags = _arguments(b, pooling)
+    if channels_last and index is not None:
+        raise Unsupported("max pooling with indices is for channels first.")
+    if channels_last and len(extents) == 3:
+        moved = b.scratch((images, channels, *out_extents), out.dtype)
+        plan_pool(b, _channels_first(b, x) or x, moved, pooling)
+        plan_copy(b, moved.permute(0, 2, 3, 4, 1), out)
+        return
+    tables, flags = _arguments(b, pooling)
+    if edges is not None:
+        tables, flags = [*edges], {"KIND": pooling.kind, "TABLE": 1}
     acc = accumulation_dtype(x.dtype)
-    unrolled = pooling.window if math.prod(pooling.window) <= _UNROLLED else (0, 0)
+    unrolled = pooling.window[-2:] if math.prod(pooling.window[-2:]) <= _UNROLLED else (0, 0)
     last_flags = {"KH": unrolled[0], "KW": unrolled[1], "ACC": dtype_constexpr(acc)}
-    numbers = (*extents, *out_extents, *pooling.stride, *pooling.padding, *pooling.window)
     cost = x.nbytes + out.nbytes * math.prod(pooling.window)
     if channels_last:
-        if index is not None:
-            raise Unsupported("max_pool2d_with_index is for channels first.")
         block = min(256, max(power_of_two(channels), 16))
         rows = min(max(1024 // block, 1), power_of_two(out_extents[1]))
         grid = (-(-channels // block), -(-out_extents[1] // rows), images * out_extents[0])
         b.launch(
-            "pool.pool_pixels", grid, x, out, table_h, table_w, channels, *numbers,
+            "pool.pool_pixels", grid, x, out, *tables, channels, *_numbers(pooling, extents, out_extents),
             cost=cost, **flags, **last_flags, ROWS=rows, BLOCK=block,
         )  # fmt: skip
         return
-    block = min(256, max(power_of_two(out_extents[1]), 16))
-    rows = min(max(1024 // block, 1), power_of_two(out_extents[0]))
-    grid = (-(-out_extents[1] // block), -(-out_extents[0] // rows), images * channels)
+    block = min(256, max(power_of_two(out_extents[-1]), 16))
+    rows = min(max(1024 // block, 1), power_of_two(out_extents[-2]))
+    slices = math.prod(out_extents[:-2])
+    grid = (-(-out_extents[-1] // block), -(-out_extents[-2] // rows), images * channels * slices)
     b.launch(
-        "pool.pool_planes", grid, x, out, index, table_h, table_w, *numbers,
-        cost=cost, **flags, INDEX=int(index is not None), **last_flags, ROWS=rows, BLOCK=block,
+        "pool.pool_planes", grid, x, out, index, *_deep(tables, None), *_plane_numbers(pooling, extents, out_extents),
+        cost=cost, **flags, INDEX=int(index is not None), DEEP=len(extents) == 3, **last_flags, ROWS=rows, BLOCK=block,
     )  # fmt: skip
 
 
-def plan_pool2d_grad(
+def plan_pool_grad(
     b: PlanBuilder,
     x: Tensor | None,
     out: Tensor | None,
@@ -170,43 +210,131 @@ def plan_pool2d_grad(
     channels_last: bool = False,
     index: Tensor | None = None,
 ) -> None:
-    """dx of plan_pool2d; "max" needs x and out, or index."""
-    require_contiguous("pool2d_grad", x, out, dout, dx, index)
+    """dx of plan_pool; "max" needs x and out, or index."""
+    require_contiguous("the gradient of pooling", x, out, dout, dx, index)
     images, channels, extents = _sides(dx, channels_last)
     out_extents = extents_of(dout, channels_last)
     if dx.numel == 0:
         return
     if _whole(pooling, extents, out_extents):
-        plan_mean_grad(b, dout, dx, (1, 2) if channels_last else (2, 3))
+        plan_mean_grad(b, dout, dx, tuple(range(1, dx.ndim - 1) if channels_last else range(2, dx.ndim)))
         return
-    (table_h, table_w), flags = _arguments(b, pooling)
+    if channels_last and index is not None:
+        raise Unsupported("max pooling with indices is for channels first.")
+    if channels_last and len(extents) == 3:
+        moved = b.scratch((images, channels, *extents), dx.dtype)
+        used = (x, out) if pooling.kind == "max" else (None, None)
+        first = [_channels_first(b, t) for t in (*used, dout)]
+        plan_pool_grad(b, first[0], first[1], first[2] or dout, moved, pooling)
+        plan_copy(b, moved.permute(0, 2, 3, 4, 1), dx)
+        return
+    tables, flags = _arguments(b, pooling)
     acc = dtype_constexpr(accumulation_dtype(dx.dtype))
     total = dx if dx.dtype in ("f32", "f64") else b.scratch(dx.shape, "f32")
     b.zero(total)
-    numbers = (*extents, *out_extents, *pooling.stride, *pooling.padding, *pooling.window)
     cost = (total.nbytes + 2 * dout.nbytes) * max(math.prod(pooling.window) // 2, 1)
     if channels_last:
-        if index is not None:
-            raise Unsupported("max_pool2d_with_index is for channels first.")
         block = min(64, max(power_of_two(channels), 16))
         rows = min(max(1024 // block, 1), power_of_two(out_extents[1]))
         grid = (-(-channels // block), images)
         b.launch(
-            "pool.pool_grad_pixels", grid, x, out, dout, total, table_h, table_w, channels, *numbers,
-            cost=cost, **flags, ACC=acc, ROWS=rows, BLOCK=block,
+            "pool.pool_grad_pixels", grid, x, out, dout, total, *tables, channels,
+            *_numbers(pooling, extents, out_extents), cost=cost, **flags, ACC=acc, ROWS=rows, BLOCK=block,
         )  # fmt: skip
     else:
-        block = min(256, max(power_of_two(out_extents[1]), 16))
-        rows = min(max(1024 // block, 1), power_of_two(out_extents[0]))
+        block = min(256, max(power_of_two(out_extents[-1]), 16))
+        rows = min(max(1024 // block, 1), power_of_two(out_extents[-2]))
         b.launch(
-            "pool.pool_grad_planes", images * channels, x, out, index, dout, total, table_h, table_w, *numbers,
-            cost=cost, **flags, INDEX=int(index is not None), ACC=acc, ROWS=rows, BLOCK=block,
+            "pool.pool_grad_planes", images * channels, x, out, index, dout, total, *_deep(tables, None),
+            *_plane_numbers(pooling, extents, out_extents), cost=cost, **flags, INDEX=int(index is not None),
+            DEEP=len(extents) == 3, ACC=acc, ROWS=rows, BLOCK=block,
         )  # fmt: skip
     if total is not dx:
         size = min(4096, power_of_two(dx.numel))
         b.launch(
             "embedding.narrow", -(-dx.numel // size), total, dx, I64(dx.numel), cost=2 * dx.nbytes, BLOCK=size
         )
+
+
+def plan_fractional_max_pool(
+    b: PlanBuilder, x: Tensor, out: Tensor, index: Tensor, window: Sequence[int], u: float = 0.0
+) -> None:
+    """The greatest element of windows at random steps, and its place. window: zeros for windows that follow on each
+    other. u: the random number; 0: a new one from the card's generator for each call."""
+    _, _, extents = _sides(x, False)
+    out_extents = extents_of(out, False)
+    if out.numel == 0:
+        return
+    if u:
+        random = b.constant(np.array([u], np.float32))
+    else:
+        random = b.scratch((1,), "f32")
+        plan_uniform(b, random, 0.0, 1.0)
+    sides, edges = _for_each(window, len(extents)), []
+    longest = []
+    for extent, parts, k in zip(extents, out_extents, sides, strict=True):
+        spaces = parts - 1 if k else parts
+        alpha = np.float32(extent - k) / np.float32(spaces) if spaces else np.float32(0)
+        largest = np.float32(1)
+        if not k:
+            base = extent // parts
+            largest = min(
+                np.float32(base + 2) / alpha - np.float32(1),
+                np.float32(extent + 1 - base) / alpha - np.float32(parts - 1),
+            )
+        table = b.scratch((2, parts), "i32")
+        b.launch(
+            "pool.fractional_edges", -(-parts // 64), random, table, float(alpha), float(largest), extent, parts, k,
+            cost=64 * parts, BLOCK=64,
+        )  # fmt: skip
+        edges.append(table)
+        longest.append(k or math.ceil(alpha) + 1)
+    still = (0,) * len(extents)
+    pooling = Pooling("max", tuple(longest), (1,) * len(extents), still, None)
+    plan_pool(b, x, out, pooling, index=index, edges=edges)
+
+
+def plan_lp_pool(
+    b: PlanBuilder, x: Tensor, out: Tensor, pooling: Pooling, p: float, channels_last: bool = False
+) -> None:
+    """(sum of x^p)^(1/p) over each window; `pooling` is of kind "sum"."""
+    acc = accumulation_dtype(x.dtype)
+    powers, sums = b.scratch(x.shape, acc), b.scratch(out.shape, acc)
+    _plan_power(b, x, powers, p)
+    plan_pool(b, powers, sums, pooling, channels_last)
+    _plan_power(b, sums, out, 1.0 / p)
+
+
+def plan_lp_pool_grad(
+    b: PlanBuilder,
+    x: Tensor,
+    out: Tensor,
+    dout: Tensor,
+    dx: Tensor,
+    pooling: Pooling,
+    p: float,
+    channels_last: bool = False,
+) -> None:
+    """dx of plan_lp_pool: x^(p - 1) times the sum over the windows of dout * out^(1 - p)."""
+    acc = accumulation_dtype(x.dtype)
+    scaled, total, powers = b.scratch(out.shape, acc), b.scratch(x.shape, acc), b.scratch(x.shape, acc)
+    _plan_power(b, out, scaled, 1.0 - p)
+    plan_map(b, "elementwise.multiply", [scaled, dout], scaled, compute=acc)
+    plan_pool_grad(b, None, None, scaled, total, pooling, channels_last)
+    _plan_power(b, x, powers, p - 1.0)
+    plan_map(b, "elementwise.multiply", [powers, total], dx, compute=acc)
+
+
+def _plan_power(b: PlanBuilder, x: Tensor, out: Tensor, p: float) -> None:
+    """out = x^p in out's type, or in x's where that is wider."""
+    if x.dtype in ("f16", "bf16"):
+        wide = b.scratch(x.shape, out.dtype)
+        plan_cast(b, x, wide)
+        x = wide
+    target = out if out.dtype == x.dtype else b.scratch(out.shape, x.dtype)
+    plan_pow_scalar(b, x, target, p)
+    if target is not out:
+        plan_cast(b, target, out)
 
 
 # ---- on arrays ----
@@ -224,7 +352,7 @@ def _pool(
     sides = (x.shape[2], x.shape[3])
     out = tuple((e + 2 * p - k) // s + 1 for e, p, k, s in zip(sides, padding, window, stride, strict=True))
     pooling = resolve(kind, sides, (out[0], out[1]), tuple(window), stride, tuple(padding), exclusive)
-    return run(plan_pool2d, [x], [((*x.shape[:2], *out), x.dtype)], pooling)  # type: ignore[no-any-return]
+    return run(plan_pool, [x], [((*x.shape[:2], *out), x.dtype)], pooling)  # type: ignore[no-any-return]
 
 
 def max_pool2d(

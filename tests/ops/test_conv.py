@@ -125,8 +125,8 @@ def _check(case: Case, dtype: str, layout: str) -> None:
     arrange = _channels_last if layout == "NHWC" else np.ascontiguousarray
     x, f, dy = arrange(given["x"]), given["f"], arrange(given["dy"])
     attributes = (case.stride, case.padding, case.dilation, case.groups, layout)
-    (y,) = execute(conv.plan_conv2d, [x, f], [(dy.shape, dtype)], *attributes)
-    dx, dw = execute(conv.plan_conv2d_grad, [x, f, dy], [(x.shape, dtype), (f.shape, dtype)], *attributes)
+    (y,) = execute(conv.plan_conv, [x, f], [(dy.shape, dtype)], *attributes)
+    dx, dw = execute(conv.plan_conv_grad, [x, f, dy], [(x.shape, dtype), (f.shape, dtype)], *attributes)
     terms = _terms(case, want["y"])
     _close(y, arrange(want["y"]), TOLERANCE[dtype], terms["y"])
     _close(dx, arrange(want["dx"]), TOLERANCE[dtype], terms["dx"])
@@ -166,9 +166,9 @@ def test_conv2d_transpose(case: Case) -> None:
     given, want = _reference(case, np.float32, True)
     x, f, dy = given["x"], given["f"], given["dy"]
     attributes = (case.stride, case.padding, case.dilation, case.groups, "NCHW")
-    (y,) = execute(conv.plan_conv2d_transpose, [x, f], [(dy.shape, "f32")], *attributes)
+    (y,) = execute(conv.plan_conv_transpose, [x, f], [(dy.shape, "f32")], *attributes)
     dx, dw = execute(
-        conv.plan_conv2d_transpose_grad, [x, f, dy], [(x.shape, "f32"), (f.shape, "f32")], *attributes
+        conv.plan_conv_transpose_grad, [x, f, dy], [(x.shape, "f32"), (f.shape, "f32")], *attributes
     )
     taps = case.kernel[0] * case.kernel[1]
     _close(y, want["y"], TOLERANCE["f32"], case.x[1] * taps)
@@ -181,10 +181,10 @@ def test_one_gradient_only() -> None:
     given, want = _reference(case, np.float32, False)
     attributes = (case.stride, case.padding, case.dilation, case.groups, "NCHW")
     arrays = [given["x"], given["f"], given["dy"]]
-    dx, nothing = execute(conv.plan_conv2d_grad, arrays, [(given["x"].shape, "f32"), None], *attributes)
+    dx, nothing = execute(conv.plan_conv_grad, arrays, [(given["x"].shape, "f32"), None], *attributes)
     assert nothing is None
     _close(dx, want["dx"], TOLERANCE["f32"], _terms(case, want["y"])["dx"])
-    nothing, dw = execute(conv.plan_conv2d_grad, arrays, [None, (given["f"].shape, "f32")], *attributes)
+    nothing, dw = execute(conv.plan_conv_grad, arrays, [None, (given["f"].shape, "f32")], *attributes)
     assert nothing is None
     _close(dw, want["dw"], TOLERANCE["f32"], _terms(case, want["y"])["dw"])
 
@@ -196,14 +196,14 @@ def test_weight_gradient_is_deterministic() -> None:
     ]
     if INTERPRETED:
         pytest.skip("the interpreter has one order")
-    runs = [execute(conv.plan_conv2d_grad, arrays, [None, ((8, 8, 3, 3), "f32")], 1, 1)[1] for _ in range(3)]
+    runs = [execute(conv.plan_conv_grad, arrays, [None, ((8, 8, 3, 3), "f32")], 1, 1)[1] for _ in range(3)]
     assert all(np.array_equal(runs[0], other) for other in runs[1:])
 
 
 def test_empty_batch() -> None:
     x, f = np.zeros((0, 3, 5, 5), np.float32), np.ones((2, 3, 3, 3), np.float32)
     dy = np.zeros((0, 2, 5, 5), np.float32)
-    dx, dw = execute(conv.plan_conv2d_grad, [x, f, dy], [(x.shape, "f32"), (f.shape, "f32")], 1, 1)
+    dx, dw = execute(conv.plan_conv_grad, [x, f, dy], [(x.shape, "f32"), (f.shape, "f32")], 1, 1)
     assert dx.shape == x.shape
     assert not dw.any()
 
@@ -212,25 +212,29 @@ def test_empty_batch() -> None:
     ("x", "w", "out", "attributes", "words"),
     [
         ((1, 3, 5, 5), (2, 4, 3, 3), (1, 2, 3, 3), {}, "does not fit a filter"),
-        ((1, 3, 5, 5, 5), (2, 3, 3, 3), (1, 2, 3, 3), {}, "4 dimensions"),
+        ((1, 3, 5, 5, 5), (2, 3, 3, 3), (1, 2, 3, 3), {}, "4 or 5 dimensions"),
         ((1, 3, 5, 5), (2, 3, 3, 3), (1, 2, 3, 3), {"padding": "FULL"}, "SAME"),
-        ((1, 3, 5, 5), (2, 3, 3, 3), (1, 2, 3, 3), {"data_format": "NCDHW"}, "data formats"),
+        ((1, 3, 5, 5), (2, 3, 3, 3), (1, 2, 3, 3), {"data_format": "NCL"}, "data formats"),
         ((1, 3, 5, 5), (2, 3, 3, 3), (1, 2, 3, 3), {"padding": (1, 2, 3)}, "1, 2 or 4"),
     ],
 )
 def test_refusals_say_why(x: Any, w: Any, out: Any, attributes: dict[str, Any], words: str) -> None:
     tensors = [Tensor.argument(i, shape, "f32") for i, shape in enumerate((x, w, out))]
     with pytest.raises(Unsupported, match=words):
-        conv.plan_conv2d(PlanBuilder("conv2d"), *tensors, **attributes)
+        conv.plan_conv(PlanBuilder("conv2d"), *tensors, **attributes)
 
 
 @pytest.mark.parametrize("case", SMALL + WIDE, ids=str)
 def test_lines_share_their_padding(case: Case) -> None:
     """The line pitch is at least an output line, and never more than a line with padding of its own on both sides."""
     pads, dilation = conv.resolve_padding(
-        case.padding, case.x[2:], case.kernel, conv._pair(case.stride, ""), conv._pair(case.dilation, "")
+        case.padding,
+        case.x[2:],
+        case.kernel,
+        conv._numbers(case.stride, 2, ""),
+        conv._numbers(case.dilation, 2, ""),
     )
-    stride = conv._pair(case.stride, "")[1]
+    stride = conv._numbers(case.stride, 2, "")[1]
     out = conv.output_size(case.x[3], case.kernel[1], stride, dilation[1], pads[2], pads[3])
     axis = conv.Axis.of(stride, [k * dilation[1] - pads[2] for k in range(case.kernel[1])])
     pitch = axis.line_pitch(out, case.x[3])

@@ -31,10 +31,10 @@ def run(
     order = (lambda a: np.ascontiguousarray(np.moveaxis(a, 1, -1))) if last else np.ascontiguousarray
     kind = NAMES[x.dtype]
     wanted, dy = order(reference.value), draw(1, *reference.shape).astype(x.dtype)
-    (result,) = execute(ops.plan_pool2d, [order(x)], [(wanted.shape, kind)], pooling, last)
+    (result,) = execute(ops.plan_pool, [order(x)], [(wanted.shape, kind)], pooling, last)
     close(result, wanted, tolerance)
     inputs, source = [order(x), result, order(dy)], order(x)
-    (grad,) = execute(ops.plan_pool2d_grad, inputs, [(source.shape, kind)], pooling, last)
+    (grad,) = execute(ops.plan_pool_grad, inputs, [(source.shape, kind)], pooling, last)
     close(grad, order(reference.gradient(dy)), tolerance)
 
 
@@ -89,8 +89,8 @@ def test_sizes(kind: str, shape: tuple[int, ...]) -> None:
 def test_no_images() -> None:
     pooling = ops.resolve("max", (9, 8), (4, 4), (3, 3), (2, 2), (0, 0))
     x, y = np.zeros((0, 3, 9, 8), np.float32), np.zeros((0, 3, 4, 4), np.float32)
-    assert execute(ops.plan_pool2d, [x], [(y.shape, "f32")], pooling)[0].shape == y.shape
-    assert execute(ops.plan_pool2d_grad, [x, y, y], [(x.shape, "f32")], pooling)[0].shape == x.shape
+    assert execute(ops.plan_pool, [x], [(y.shape, "f32")], pooling)[0].shape == y.shape
+    assert execute(ops.plan_pool_grad, [x, y, y], [(x.shape, "f32")], pooling)[0].shape == x.shape
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["channels_first", "channels_last"])
@@ -102,7 +102,7 @@ def test_nan_and_minus_infinity(last: bool) -> None:
     pooling = ops.resolve("max", (2, 6), (1, 3), (2, 2), (2, 2), (0, 0))
     order = (lambda a: np.ascontiguousarray(np.moveaxis(a, 1, -1))) if last else np.ascontiguousarray
     want = order(np.array([-np.inf, np.nan, np.nan], np.float32).reshape(1, 1, 1, 3))
-    (result,) = execute(ops.plan_pool2d, [order(x)], [(want.shape, "f32")], pooling, last)
+    (result,) = execute(ops.plan_pool, [order(x)], [(want.shape, "f32")], pooling, last)
     np.testing.assert_array_equal(result, want)
 
 
@@ -116,10 +116,10 @@ def test_max_pool_with_index(window: int) -> None:
     pooling = resolved("max", x, reference, (window, window), (2, 2), (padding, padding))
 
     def forward(b: Any, x: Any, out: Any, index: Any, pooling: Any) -> None:
-        ops.plan_pool2d(b, x, out, pooling, index=index)
+        ops.plan_pool(b, x, out, pooling, index=index)
 
     def backward(b: Any, index: Any, dout: Any, dx: Any, pooling: Any) -> None:
-        ops.plan_pool2d_grad(b, None, None, dout, dx, pooling, index=index)
+        ops.plan_pool_grad(b, None, None, dout, dx, pooling, index=index)
 
     result, where = execute(forward, [x], [(reference.shape, "f32"), (reference.shape, "i32")], pooling)
     close(result, reference.value)

@@ -1,10 +1,10 @@
 # Triton kernels of convolution: matrix products whose rows are read in place from padded image planes.
 """A convolution is Y[m, p] = sum over k of A[m, k] * X[offset(k) + p]: p runs over output pixels, which are the
 lanes, and k over (channel, tap). A plane holds one channel of all images side by side with the zero padding
-between them, so that the pixels which one tap multiplies are one contiguous run, whatever the tap. Stride s
-splits a plane into s x s phases; the planner's offset table says where each (channel, tap) starts. Hence one
-kernel serves every kernel size, stride and dilation, the data gradient and the transposed convolution, and reads the
-weights where they are."""
+between them, and slice after slice of volumes, so that the pixels which one tap multiplies are one contiguous run,
+whatever the tap. Stride s splits a plane into s x s (x s) phases; the planner's offset table says where each (channel,
+tap) starts. Hence one kernel serves every kernel size, stride and dilation, the data gradient and the transposed
+convolution, two and three dimensions, and reads the weights where they are. DEEP: there is more than one slice."""
 
 import triton
 import triton.language as tl
@@ -18,37 +18,58 @@ def pad_planes(
     phase_count,
     images,
     channels,
+    depth,
     height,
     width,
+    first_slice,
     first_row,
     first_column,
+    slices,
     rows,
+    lines,
     pitch,
     plane_size,
     x_image,
     x_channel,
+    x_slice,
     x_row,
     x_column,
+    STEP_D: tl.constexpr,
     STEP_H: tl.constexpr,
     STEP_W: tl.constexpr,
+    DEEP: tl.constexpr,
     UNIT: tl.constexpr,
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ):
     """Copies one channel and phase of `images` images into its plane, zeros where the source has no pixel.
-    Line l of a plane is row l // images of image l % images, `pitch` elements long; one line of zeros follows."""
+    Line l of a plane is row l // images % rows of slice l // images // rows of image l % images, `pitch` elements long;
+    zeros follow up to `lines` lines."""
     plane = tl.program_id(1)
     phase = plane % phase_count
     channel = (plane // phase_count) % channels
     outer = plane // phase_count // channels
-    row_phase = tl.load(phases + 2 * phase)
-    column_phase = tl.load(phases + 2 * phase + 1)
+    slice_phase = tl.load(phases + 3 * phase)
+    row_phase = tl.load(phases + 3 * phase + 1)
+    column_phase = tl.load(phases + 3 * phase + 2)
     line = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     image = line % images
-    row = (line // images + first_row) * STEP_H + row_phase
-    row_valid = (line < rows * images) & (row >= 0) & (row < height)
+    row = line // images
+    row_valid = row < slices * rows
+    source_rows = image * x_image
+    if DEEP:
+        place = (row // rows + first_slice) * STEP_D + slice_phase
+        row_valid &= (place >= 0) & (place < depth)
+        source_rows += place * x_slice
+        row = row % rows
+    else:
+        place = first_slice * STEP_D + slice_phase
+        row_valid &= (place >= 0) & (place < depth)
+        source_rows += place * x_slice
+    row = (row + first_row) * STEP_H + row_phase
+    row_valid &= (row >= 0) & (row < height)
     source = x + outer.to(tl.int64) * images * x_image + channel.to(tl.int64) * x_channel
-    source_rows = image * x_image + row * x_row
+    source_rows += row * x_row
     target = planes + plane.to(tl.int64) * plane_size
     for start in range(0, pitch, LANES):
         column = start + tl.arange(0, LANES)
@@ -62,7 +83,7 @@ def pad_planes(
         tl.store(
             target + line[:, None] * pitch + column[None, :],
             value.to(planes.dtype.element_ty),
-            mask=(line <= rows * images)[:, None] & (column < pitch)[None, :],
+            mask=(line < lines)[:, None] & (column < pitch)[None, :],
         )
 
 
@@ -80,6 +101,8 @@ def convolve_planes(
     p_tiles,
     m_step,
     p_step,
+    rows_pitch,
+    height,
     pitch,
     width,
     images,
@@ -90,10 +113,12 @@ def convolve_planes(
     y_group,
     y_image,
     y_channel,
+    y_slice,
     y_row,
     y_column,
     TABLE: tl.constexpr,
     GROUPS: tl.constexpr,
+    DEEP: tl.constexpr,
     UNIT: tl.constexpr,
     ACC: tl.constexpr,
     BM: tl.constexpr,
@@ -102,7 +127,7 @@ def convolve_planes(
 ):
     """One BM x BN tile of Y[m, p] = sum over k of weights[m * weights_row + column(k)] * planes[offset(k) + p];
     column(k) is k, or weight_offsets[k] when TABLE. Lane p is column p % pitch of line p // pitch; lanes from
-    `width` on are padding and are not stored. The tiles' order is in m_step and p_step."""
+    `width` on are padding and are not stored, nor are lines from row `height` on of the rows_pitch rows of a slice. The tiles' order is in m_step and p_step."""
     m_start = (tl.program_id(0) // m_step) % m_tiles * BM
     p_start = (tl.program_id(0) // p_step) % p_tiles * BN
     group = tl.program_id(1) % GROUPS
@@ -137,14 +162,27 @@ def convolve_planes(
     if UNIT:  # a tile's part of each line is one contiguous run of y
         end = tl.minimum(p_start + BN, p_size)
         for line in range(p_start // pitch, (end - 1) // pitch + 1):
-            base = (line % images) * y_image + (line // images) * y_row - line * pitch
+            row = line // images
+            base = (line % images) * y_image - line * pitch
             inside = (p >= line * pitch) & (p < line * pitch + width)
+            if DEEP:
+                base += (row // rows_pitch) * y_slice
+                row = row % rows_pitch
+                inside &= row < height
+            base += row * y_row
             tl.store(y_rows + (base + p)[None, :], value, mask=m_valid & inside[None, :])
     else:
         line = p // pitch
         column = p % pitch
-        offsets = (line % images) * y_image + (line // images) * y_row + column * y_column
-        tl.store(y_rows + offsets[None, :], value, mask=m_valid & ((p < p_size) & (column < width))[None, :])
+        row = line // images
+        offsets = (line % images) * y_image + column * y_column
+        inside = (p < p_size) & (column < width)
+        if DEEP:
+            offsets += (row // rows_pitch) * y_slice
+            row = row % rows_pitch
+            inside &= row < height
+        offsets += row * y_row
+        tl.store(y_rows + offsets[None, :], value, mask=m_valid & inside[None, :])
 
 
 @triton.jit
@@ -153,13 +191,17 @@ def pixels_to_rows(
     rows,
     channels,
     images,
+    rows_pitch,
+    height,
     width,
     pitch,
     p_size,
     dy_image,
     dy_channel,
+    dy_slice,
     dy_row,
     dy_column,
+    DEEP: tl.constexpr,
     UNIT: tl.constexpr,
     CHANNELS: tl.constexpr,
     LANES: tl.constexpr,
@@ -169,7 +211,14 @@ def pixels_to_rows(
     outer = tl.program_id(2).to(tl.int64)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     image = line % images
-    source = dy + (outer * images + image) * dy_image + (line // images) * dy_row
+    source = dy + (outer * images + image) * dy_image
+    row = line // images
+    valid_width = width
+    if DEEP:
+        source += (row // rows_pitch) * dy_slice
+        row = row % rows_pitch
+        valid_width = tl.where(row < height, width, 0)
+    source += row * dy_row
     target = rows + outer * p_size * channels
     for start in range(0, pitch, LANES):
         column = start + tl.arange(0, LANES)
@@ -177,7 +226,9 @@ def pixels_to_rows(
             offsets = (c * dy_channel)[:, None] + column[None, :]
         else:
             offsets = (c * dy_channel)[:, None] + (column * dy_column)[None, :]
-        value = tl.load(source + offsets, mask=(c < channels)[:, None] & (column < width)[None, :], other=0.0)
+        value = tl.load(
+            source + offsets, mask=(c < channels)[:, None] & (column < valid_width)[None, :], other=0.0
+        )
         p = line * pitch + column
         valid = (column < pitch) & (p < p_size)
         tl.store(

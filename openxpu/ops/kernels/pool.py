@@ -1,8 +1,9 @@
-# Pooling over windows, channels first (planes) and channels last (pixels), forward and backward.
+# Pooling over windows, channels first (planes, volumes) and channels last (pixels), forward and backward.
 """A window of output (oh, ow) starts at oh * sh - ph, ow * sw - pw and has kh x kw taps. With TABLE (adaptive pooling
 with unequal windows) starts and ends come from tables [2, OH] and [2, OW], and kh x kw is the largest window; TABLE is 2
-when windows start at the same place. KIND is "max", "avg" (divided by the taps inside the image), or "avg_padded" (by
+when windows start at the same place. KIND is "max", "sum", "avg" (divided by the taps inside the image), or "avg_padded" (by
 the taps inside the padded image). NaN wins a "max".
+Volumes have the same in a third dimension in front (depth, DEEP); without DEEP an image is one slice.
 
 Forward, KH x KW are kh x kw in windows small enough to be unrolled, else 0. Backward is never unrolled: every tap
 writes to memory that the next one reads, so there is nothing to gain."""
@@ -32,10 +33,12 @@ def larger(acc, v):
 
 
 @triton.jit
-def plane_tap(x, acc, where, h, w, h1, w1, rows, columns, width, KIND: tl.constexpr, INDEX: tl.constexpr):
-    """One tap of the windows of a tile: rows h, columns w."""
+def plane_tap(
+    x, acc, where, first, h, w, h1, w1, rows, columns, width, KIND: tl.constexpr, INDEX: tl.constexpr
+):
+    """One tap of the windows of a tile: rows h, columns w of the slice that starts at `first`."""
     mask = (rows & (h >= 0) & (h < h1))[:, None] & (columns & (w >= 0) & (w < w1))[None, :]
-    at = (h * width)[:, None] + w[None, :]
+    at = first + (h * width)[:, None] + w[None, :]
     if KIND == "max":
         v = tl.load(x + at, mask=mask, other=float("-inf")).to(acc.dtype)
         better = larger(acc, v)
@@ -49,14 +52,15 @@ def plane_tap(x, acc, where, h, w, h1, w1, rows, columns, width, KIND: tl.conste
 
 @triton.jit
 def pool_planes(
-    x, out, index, table_h, table_w, height, width, out_height, out_width, sh, sw, ph, pw, kh, kw,
-    KIND: tl.constexpr, TABLE: tl.constexpr, INDEX: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr,
-    ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    x, out, index, table_d, table_h, table_w, depth, height, width, out_depth, out_height, out_width, sd, sh, sw,
+    pd, ph, pw, kd, kh, kw, KIND: tl.constexpr, TABLE: tl.constexpr, INDEX: tl.constexpr, DEEP: tl.constexpr,
+    KH: tl.constexpr, KW: tl.constexpr, ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """x [planes, height, width]: program (block of output columns, block of output rows, plane). INDEX: `index` gets
-    where in the plane each maximum was found."""
-    plane = tl.program_id(2).to(tl.int64)
-    x += plane * height * width
+    """x [planes, depth, height, width]: program (block of output columns, block of output rows, plane and output slice).
+    INDEX: `index` gets where in the plane each maximum was found."""
+    od = tl.program_id(2) % out_depth
+    plane = (tl.program_id(2) // out_depth).to(tl.int64)
+    x += plane * depth * height * width
     oh = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     ow = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     rows = oh < out_height
@@ -68,82 +72,107 @@ def pool_planes(
     else:
         acc = tl.zeros((ROWS, BLOCK), ACC)
     where = tl.full((ROWS, BLOCK), -1, tl.int32)
-    if KH > 0:
-        for i in tl.static_range(KH):
-            for j in tl.static_range(KW):
-                acc, where = plane_tap(
-                    x, acc, where, h0 + i, w0 + j, h1, w1, rows, columns, width, KIND, INDEX
-                )
-    else:
-        for i in range(0, kh):
-            for j in range(0, kw):
-                acc, where = plane_tap(
-                    x, acc, where, h0 + i, w0 + j, h1, w1, rows, columns, width, KIND, INDEX
-                )
+    taps = 1
+    padded = 1
+    begin = 0
+    end = 1
+    if DEEP:
+        d0, d1, dn = window(od, table_d, depth, out_depth, sd, pd, kd, od >= 0, TABLE)
+        begin = tl.maximum(d0, 0)
+        end = d1
+        taps = d1 - begin
+        padded = dn
+    for d in range(begin, end):
+        first = d * height * width
+        if KH > 0:
+            for i in tl.static_range(KH):
+                for j in tl.static_range(KW):
+                    acc, where = plane_tap(
+                        x, acc, where, first, h0 + i, w0 + j, h1, w1, rows, columns, width, KIND, INDEX
+                    )
+        else:
+            for i in range(0, kh):
+                for j in range(0, kw):
+                    acc, where = plane_tap(
+                        x, acc, where, first, h0 + i, w0 + j, h1, w1, rows, columns, width, KIND, INDEX
+                    )
     if KIND == "avg":
-        taps = (h1 - tl.maximum(h0, 0))[:, None] * (w1 - tl.maximum(w0, 0))[None, :]
-        acc = acc / taps.to(ACC)
+        inner = (h1 - tl.maximum(h0, 0))[:, None] * (w1 - tl.maximum(w0, 0))[None, :]
+        acc = acc / (taps * inner).to(ACC)
     elif KIND == "avg_padded":
-        acc = acc / (hn[:, None] * wn[None, :]).to(ACC)
-    to = (oh * out_width)[:, None] + ow[None, :]
+        acc = acc / (padded * hn[:, None] * wn[None, :]).to(ACC)
+    to = tl.program_id(2).to(tl.int64) * out_height * out_width + (oh * out_width)[:, None] + ow[None, :]
     inside = rows[:, None] & columns[None, :]
-    tl.store(out + plane * out_height * out_width + to, acc.to(out.dtype.element_ty), mask=inside)
+    tl.store(out + to, acc.to(out.dtype.element_ty), mask=inside)
     if INDEX:
-        tl.store(index + plane * out_height * out_width + to, where.to(index.dtype.element_ty), mask=inside)
+        tl.store(index + to, where.to(index.dtype.element_ty), mask=inside)
 
 
 @triton.jit
 def pool_grad_planes(
-    x, out, index, dout, dx, table_h, table_w, height, width, out_height, out_width, sh, sw, ph, pw, kh, kw,
-    KIND: tl.constexpr, TABLE: tl.constexpr, INDEX: tl.constexpr,
+    x, out, index, dout, dx, table_d, table_h, table_w, depth, height, width, out_depth, out_height, out_width, sd, sh, sw,
+    pd, ph, pw, kd, kh, kw, KIND: tl.constexpr, TABLE: tl.constexpr, INDEX: tl.constexpr, DEEP: tl.constexpr,
     ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """dx (in ACC) was zeroed. One plane a program: for one tap the windows of a tile touch different pixels (but for
     TABLE 2), so each tap adds its share tile by tile. "max" without INDEX gives to the first maximum of a window."""
     plane = tl.program_id(0).to(tl.int64)
-    dx += plane * height * width
+    dx += plane * depth * height * width
     if KIND == "max" and not INDEX:
-        x += plane * height * width
-    cells = plane * out_height * out_width
-    for first_row in range(0, out_height, ROWS):
-        oh = first_row + tl.arange(0, ROWS)
-        rows = oh < out_height
-        h0, h1, hn = window(oh, table_h, height, out_height, sh, ph, kh, rows, TABLE)
-        for first_column in range(0, out_width, BLOCK):
-            ow = first_column + tl.arange(0, BLOCK)
-            columns = ow < out_width
-            w0, w1, wn = window(ow, table_w, width, out_width, sw, pw, kw, columns, TABLE)
-            inside = rows[:, None] & columns[None, :]
-            cell = cells + (oh * out_width)[:, None] + ow[None, :]
-            g = tl.load(dout + cell, mask=inside, other=0).to(ACC)
-            if KIND == "avg":
-                taps = (h1 - tl.maximum(h0, 0))[:, None] * (w1 - tl.maximum(w0, 0))[None, :]
-                g = g / taps.to(ACC)
-            elif KIND == "avg_padded":
-                g = g / (hn[:, None] * wn[None, :]).to(ACC)
-            elif INDEX:
-                found = tl.load(index + cell, mask=inside, other=-1).to(tl.int32)
-            else:
-                top = tl.load(out + cell, mask=inside, other=0)
+        x += plane * depth * height * width
+    for od in range(0, out_depth):
+        cells = (plane * out_depth + od) * out_height * out_width
+        taps = 1
+        padded = 1
+        begin = 0
+        end = 1
+        if DEEP:
+            d0, d1, dn = window(od, table_d, depth, out_depth, sd, pd, kd, od >= 0, TABLE)
+            begin = tl.maximum(d0, 0)
+            end = d1
+            taps = d1 - begin
+            padded = dn
+        for first_row in range(0, out_height, ROWS):
+            oh = first_row + tl.arange(0, ROWS)
+            rows = oh < out_height
+            h0, h1, hn = window(oh, table_h, height, out_height, sh, ph, kh, rows, TABLE)
+            for first_column in range(0, out_width, BLOCK):
+                ow = first_column + tl.arange(0, BLOCK)
+                columns = ow < out_width
+                w0, w1, wn = window(ow, table_w, width, out_width, sw, pw, kw, columns, TABLE)
+                inside = rows[:, None] & columns[None, :]
+                cell = cells + (oh * out_width)[:, None] + ow[None, :]
+                g = tl.load(dout + cell, mask=inside, other=0).to(ACC)
                 open_ = inside
-            for i in range(0, kh):
-                h = h0 + i
-                row = rows & (h >= 0) & (h < h1)
-                for j in range(0, kw):
-                    w = w0 + j
-                    mask = row[:, None] & (columns & (w >= 0) & (w < w1))[None, :]
-                    at = (h * width)[:, None] + w[None, :]
-                    if KIND == "max":
-                        if INDEX:
-                            mask = mask & (found == at)
-                        else:
-                            mask = mask & open_
-                            mask = mask & (tl.load(x + at, mask=mask, other=0) == top)
-                            open_ = open_ & ~mask
-                    if TABLE == 2:
-                        tl.atomic_add(dx + at, g, mask=mask)
-                    else:
-                        tl.store(dx + at, tl.load(dx + at, mask=mask, other=0) + g, mask=mask)
+                if KIND == "avg":
+                    inner = (h1 - tl.maximum(h0, 0))[:, None] * (w1 - tl.maximum(w0, 0))[None, :]
+                    g = g / (taps * inner).to(ACC)
+                elif KIND == "avg_padded":
+                    g = g / (padded * hn[:, None] * wn[None, :]).to(ACC)
+                elif INDEX:
+                    found = tl.load(index + cell, mask=inside, other=-1).to(tl.int32)
+                elif KIND == "max":
+                    top = tl.load(out + cell, mask=inside, other=0)
+                for d in range(begin, end):
+                    first = d * height * width
+                    for i in range(0, kh):
+                        h = h0 + i
+                        row = rows & (h >= 0) & (h < h1)
+                        for j in range(0, kw):
+                            w = w0 + j
+                            mask = row[:, None] & (columns & (w >= 0) & (w < w1))[None, :]
+                            at = first + (h * width)[:, None] + w[None, :]
+                            if KIND == "max":
+                                if INDEX:
+                                    mask = mask & (found == at)
+                                else:
+                                    mask = mask & open_
+                                    mask = mask & (tl.load(x + at, mask=mask, other=0) == top)
+                                    open_ = open_ & ~mask
+                            if TABLE == 2:
+                                tl.atomic_add(dx + at, g, mask=mask)
+                            else:
+                                tl.store(dx + at, tl.load(dx + at, mask=mask, other=0) + g, mask=mask)
 
 
 @triton.jit
@@ -224,7 +253,7 @@ def pool_grad_pixels(
                 g = g / ((h1 - tl.maximum(h0, 0)) * (w1 - tl.maximum(w0, 0))).to(ACC)[:, None]
             elif KIND == "avg_padded":
                 g = g / (hn * wn).to(ACC)[:, None]
-            else:
+            elif KIND == "max":
                 top = tl.load(out + cell, mask=inside, other=0)
                 open_ = inside
             for i in range(0, kh):
@@ -242,3 +271,19 @@ def pool_grad_pixels(
                         tl.atomic_add(dx + at, g, mask=mask)
                     else:
                         tl.store(dx + at, tl.load(dx + at, mask=mask, other=0) + g, mask=mask)
+
+
+@triton.jit
+def fractional_edges(u, table, alpha, largest, extent, out_extent, k, BLOCK: tl.constexpr):
+    """table gets starts and ends of the windows of fractional pooling (Graham 2014) in one dimension: steps of alpha from
+    the random u, which is scaled by `largest`; windows of k, or (k = 0) up to the next one's start."""
+    first = tl.load(u) * largest
+    o = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    offset = (first * alpha).to(tl.int32)
+    start = ((o.to(tl.float32) + first) * alpha).to(tl.int32) - offset
+    if k > 0:
+        end = start + k
+    else:
+        end = ((o.to(tl.float32) + 1.0 + first) * alpha).to(tl.int32) - offset
+    tl.store(table + o, tl.maximum(start, 0), mask=o < out_extent)
+    tl.store(table + out_extent + o, tl.minimum(end, extent), mask=o < out_extent)

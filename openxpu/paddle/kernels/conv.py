@@ -28,7 +28,7 @@ def conv2d(
     out: Tensor,
 ) -> None:
     padding = _padding(paddings, padding_algorithm)
-    conv.plan_conv2d(b, x, w, out, strides, padding, dilations, groups, data_format)
+    conv.plan_conv(b, x, w, out, strides, padding, dilations, groups, data_format)
 
 
 @phi_kernel
@@ -47,9 +47,10 @@ def conv2d_grad(
     dw: Tensor | None,
 ) -> None:
     padding = _padding(paddings, padding_algorithm)
-    conv.plan_conv2d_grad(b, x, w, dy, dx, dw, strides, padding, dilations, groups, data_format)
+    conv.plan_conv_grad(b, x, w, dy, dx, dw, strides, padding, dilations, groups, data_format)
 
 
+@phi_kernel(name="conv3d")
 @phi_kernel
 def depthwise_conv2d(
     b: PlanBuilder,
@@ -64,9 +65,10 @@ def depthwise_conv2d(
     out: Tensor,
 ) -> None:
     padding = _padding(paddings, padding_algorithm)
-    conv.plan_conv2d(b, x, w, out, strides, padding, dilations, groups, data_format)
+    conv.plan_conv(b, x, w, out, strides, padding, dilations, groups, data_format)
 
 
+@phi_kernel(name="conv3d_grad")
 @phi_kernel
 def depthwise_conv2d_grad(
     b: PlanBuilder,
@@ -83,7 +85,7 @@ def depthwise_conv2d_grad(
     dw: Tensor | None,
 ) -> None:
     padding = _padding(paddings, padding_algorithm)
-    conv.plan_conv2d_grad(b, x, w, dy, dx, dw, strides, padding, dilations, groups, data_format)
+    conv.plan_conv_grad(b, x, w, dy, dx, dw, strides, padding, dilations, groups, data_format)
 
 
 def _plan_transpose(
@@ -103,7 +105,7 @@ def _plan_transpose(
     padding, dilation = conv.transpose_padding(
         x, w, strides, _padding(paddings, padding_algorithm), dilations, data_format
     )
-    conv.plan_conv2d_transpose(b, x, w, out, strides, padding, dilation, groups, data_format)
+    conv.plan_conv_transpose(b, x, w, out, strides, padding, dilation, groups, data_format)
 
 
 def _plan_transpose_grad(
@@ -125,9 +127,10 @@ def _plan_transpose_grad(
     padding, dilation = conv.transpose_padding(
         x, w, strides, _padding(paddings, padding_algorithm), dilations, data_format
     )
-    conv.plan_conv2d_transpose_grad(b, x, w, dy, dx, dw, strides, padding, dilation, groups, data_format)
+    conv.plan_conv_transpose_grad(b, x, w, dy, dx, dw, strides, padding, dilation, groups, data_format)
 
 
+@phi_kernel(name="conv3d_transpose")
 @phi_kernel
 def conv2d_transpose(
     b: PlanBuilder,
@@ -148,6 +151,7 @@ def conv2d_transpose(
     )  # fmt: skip
 
 
+@phi_kernel(name="conv3d_transpose_grad")
 @phi_kernel
 def conv2d_transpose_grad(
     b: PlanBuilder,
@@ -212,3 +216,49 @@ def depthwise_conv2d_transpose_grad(
         b, x, w, dy, strides, paddings, output_padding, output_size, padding_algorithm, groups, dilations, data_format,
         dx, dw,
     )  # fmt: skip
+
+
+@phi_kernel
+def conv2d_double_grad(
+    b: PlanBuilder,
+    x: Tensor,
+    w: Tensor,
+    dy: Tensor,
+    ddx: Tensor | None,
+    ddw: Tensor | None,
+    strides: Sequence[int],
+    paddings: Sequence[int],
+    padding_algorithm: str,
+    dilations: Sequence[int],
+    groups: int,
+    data_format: str,
+    dx: Tensor | None,
+    dw: Tensor | None,
+    ddy: Tensor | None,
+) -> None:
+    padding = _padding(paddings, padding_algorithm)
+    attributes = (strides, padding, dilations, groups, data_format)
+    conv.plan_conv_double_grad(b, x, w, dy, ddx, ddw, dx, dw, ddy, *attributes)
+
+
+@phi_kernel
+def conv3d_double_grad(
+    b: PlanBuilder,
+    x: Tensor,
+    w: Tensor,
+    dy: Tensor,
+    ddx: Tensor | None,
+    ddw: Tensor | None,
+    strides: Sequence[int],
+    paddings: Sequence[int],
+    padding_algorithm: str,
+    groups: int,
+    dilations: Sequence[int],
+    data_format: str,
+    dx: Tensor | None,
+    dw: Tensor | None,
+    ddy: Tensor | None,
+) -> None:
+    padding = _padding(paddings, padding_algorithm)
+    attributes = (strides, padding, dilations, groups, data_format)
+    conv.plan_conv_double_grad(b, x, w, dy, ddx, ddw, dx, dw, ddy, *attributes)

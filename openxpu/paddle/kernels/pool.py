@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from openxpu.ops import pool
+from openxpu.ops.layout import plan_take_along_axis_grad
 from openxpu.ops.plan import PlanBuilder, Tensor
 from openxpu.paddle.kernels import phi_kernel
 from openxpu.paddle.outputs import required
@@ -16,7 +17,7 @@ def _resolve(
     x: Tensor, out: Tensor, kernel_size: Ints, strides: Ints, paddings: Ints, exclusive: bool, data_format: str,
     pooling_type: str, global_pooling: bool, adaptive: bool, padding_algorithm: str,
 ) -> tuple[pool.Pooling, bool]:  # fmt: skip
-    last = data_format == "NHWC"
+    last = data_format in ("NHWC", "NDHWC")
     sizes = pool.extents_of(x, last), pool.extents_of(out, last)
     pooling = pool.resolve(
         pooling_type,
@@ -32,6 +33,7 @@ def _resolve(
     return pooling, last
 
 
+@phi_kernel(name="pool3d")
 @phi_kernel
 def pool2d(
     b: PlanBuilder, x: Tensor, kernel_size: Ints, strides: Ints, paddings: Ints, ceil_mode: bool, exclusive: bool,
@@ -41,9 +43,10 @@ def pool2d(
         x, out, kernel_size, strides, paddings, exclusive, data_format, pooling_type, global_pooling, adaptive,
         padding_algorithm,
     )  # fmt: skip
-    pool.plan_pool2d(b, x, out, pooling, last)
+    pool.plan_pool(b, x, out, pooling, last)
 
 
+@phi_kernel(name="pool3d_grad")
 @phi_kernel
 def pool2d_grad(
     b: PlanBuilder, x: Tensor, out: Tensor, dout: Tensor, kernel_size: Ints, strides: Ints, paddings: Ints,
@@ -54,7 +57,7 @@ def pool2d_grad(
         x, out, kernel_size, strides, paddings, exclusive, data_format, pooling_type, global_pooling, adaptive,
         padding_algorithm,
     )  # fmt: skip
-    pool.plan_pool2d_grad(b, x, out, dout, dx, pooling, last)
+    pool.plan_pool_grad(b, x, out, dout, dx, pooling, last)
 
 
 def _resolve_with_index(
@@ -70,19 +73,67 @@ def _resolve_with_index(
     return pool.resolve("max", *sizes, kernel_size, strides, paddings, True, adaptive, global_pooling)
 
 
+@phi_kernel(name="max_pool3d_with_index")
 @phi_kernel
 def max_pool2d_with_index(
     b: PlanBuilder, x: Tensor, kernel_size: Ints, strides: Ints, paddings: Ints, global_pooling: bool, adaptive: bool,
     ceil_mode: bool, out: Tensor, mask: Tensor,
 ) -> None:  # fmt: skip
     pooling = _resolve_with_index(x, out, kernel_size, strides, paddings, global_pooling, adaptive)
-    pool.plan_pool2d(b, x, out, pooling, index=required(b, mask, "i32"))
+    pool.plan_pool(b, x, out, pooling, index=required(b, mask, "i32"))
 
 
+@phi_kernel(name="max_pool3d_with_index_grad")
 @phi_kernel
 def max_pool2d_with_index_grad(
     b: PlanBuilder, x: Tensor, mask: Tensor, dout: Tensor, kernel_size: Ints, strides: Ints, paddings: Ints,
     global_pooling: bool, adaptive: bool, ceil_mode: bool, dx: Tensor,
 ) -> None:  # fmt: skip
     pooling = _resolve_with_index(x, dout, kernel_size, strides, paddings, global_pooling, adaptive)
-    pool.plan_pool2d_grad(b, None, None, dout, dx, pooling, index=mask)
+    pool.plan_pool_grad(b, None, None, dout, dx, pooling, index=mask)
+
+
+@phi_kernel
+def lp_pool2d(
+    b: PlanBuilder, x: Tensor, kernel_size: Ints, strides: Ints, paddings: Ints, ceil_mode: bool, exclusive: bool,
+    data_format: str, pooling_type: str, global_pooling: bool, adaptive: bool, padding_algorithm: str, norm_type: float,
+    out: Tensor,
+) -> None:  # fmt: skip
+    pooling, last = _resolve(
+        x, out, kernel_size, strides, paddings, exclusive, data_format, "sum", global_pooling, adaptive,
+        padding_algorithm,
+    )  # fmt: skip
+    pool.plan_lp_pool(b, x, out, pooling, norm_type, last)
+
+
+@phi_kernel
+def lp_pool2d_grad(
+    b: PlanBuilder, x: Tensor, out: Tensor, dout: Tensor, kernel_size: Ints, strides: Ints, paddings: Ints,
+    ceil_mode: bool, exclusive: bool, data_format: str, pooling_type: str, global_pooling: bool, adaptive: bool,
+    padding_algorithm: str, norm_type: float, dx: Tensor,
+) -> None:  # fmt: skip
+    pooling, last = _resolve(
+        x, out, kernel_size, strides, paddings, exclusive, data_format, "sum", global_pooling, adaptive,
+        padding_algorithm,
+    )  # fmt: skip
+    pool.plan_lp_pool_grad(b, x, out, dout, dx, pooling, norm_type, last)
+
+
+@phi_kernel(name="fractional_max_pool3d")
+@phi_kernel
+def fractional_max_pool2d(
+    b: PlanBuilder, x: Tensor, output_size: Ints, kernel_size: Ints, random_u: float, return_mask: bool, out: Tensor,
+    mask: Tensor,
+) -> None:  # fmt: skip
+    pool.plan_fractional_max_pool(b, x, out, required(b, mask, "i32"), kernel_size, random_u)
+
+
+@phi_kernel(name="fractional_max_pool3d_grad")
+@phi_kernel
+def fractional_max_pool2d_grad(
+    b: PlanBuilder, x: Tensor, mask: Tensor, dout: Tensor, output_size: Ints, kernel_size: Ints, random_u: float,
+    return_mask: bool, dx: Tensor,
+) -> None:  # fmt: skip
+    planes = dx.shape[0] * dx.shape[1]
+    index, above, below = (t.reshape(planes, t.numel // max(planes, 1)) for t in (mask, dout, dx))
+    plan_take_along_axis_grad(b, index, above, below, 1)
