@@ -1,5 +1,5 @@
-// Signatures of phi kernels that the wheel registers without declaring them in a header, or only together with their
-// CPU code.
+// Signatures of phi kernels that the wheel registers without declaring them in a header, or only
+// together with their CPU code.
 #pragma once
 #include <string>
 #include <vector>

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import paddle
 from conformance.draw import Draw, distinct, normal, uniform
-from conformance.row import Input, row
+from conformance.row import row
 
 F = paddle.nn.functional
 V = (2, 3, 5, 6, 7)
@@ -51,8 +51,6 @@ ROWS = [
     row("pool3d", F.adaptive_avg_pool3d, normal, name="adaptive_avg_pool3d", tolerance=AVERAGED, grad_tolerance=DIVIDED, shapes=[], cases=[*ADAPTIVE, (((2, 5, 6, 7, 3),), {"output_size": [2, 4, 3], "data_format": "NDHWC"})], extremes=""),
     row("max_pool3d_with_index", F.adaptive_max_pool3d, distinct, name="adaptive_max_pool3d", shapes=[], cases=ADAPTIVE, extremes=""),
     row("max_pool3d_with_index", lambda x, **attrs: F.max_pool3d(x, return_mask=True, **attrs), distinct, name="max_pool3d_with_mask", shapes=[], cases=WINDOWS, extremes=""),
-    row("unpool", F.max_unpool2d, normal, Input(places, "i32"), shapes=[((2, 3, 4, 5), (2, 3, 4, 5)), ((1, 1, 1, 1), (1, 1, 1, 1)), ((1, 2, 17, 33), (1, 2, 17, 33))], attrs=[{"kernel_size": 2}], extremes=""),
-    row("unpool3d", F.max_unpool3d, normal, Input(places, "i32"), shapes=[((2, 3, 2, 4, 5), (2, 3, 2, 4, 5))], attrs=[{"kernel_size": 2}], extremes=""),
     row("lp_pool2d", F.lp_pool2d, uniform(0.2, 2.0), shapes=[], extremes="", tolerance=LP, grad_tolerance=LP_GRAD, cases=[
         (((2, 3, 6, 7),), {"norm_type": 2.0, "kernel_size": 2}), (((1, 2, 9, 8),), {"norm_type": 3.0, "kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
         (((2, 6, 7, 3),), {"norm_type": 1.0, "kernel_size": 2, "data_format": "NHWC"})]),
