@@ -12,6 +12,7 @@ from openxpu.ops.plan import (
     F64,
     FLOATS,
     I64,
+    PARTS,
     Dynamic,
     PlanBuilder,
     Scalar,
@@ -65,13 +66,18 @@ def _is_zero(value: Scalar) -> bool:
     return value == 0 and math.copysign(1.0, value) > 0
 
 
-def plan_full(b: PlanBuilder, out: Tensor, value: Scalar) -> None:
-    """out = value everywhere."""
-    if out.dtype in ("c64", "c128"):
-        if not _is_zero(value):
-            raise Unsupported(f"full of {out.dtype} is planned for zero only; fill the real part by itself.")
-        b.zero(out)
+def plan_full(b: PlanBuilder, out: Tensor, value: Scalar | Sequence[Scalar]) -> None:
+    """out = value everywhere; of complex numbers (real, imaginary), or a real one."""
+    if out.dtype in PARTS:
+        parts = out.parts
+        both = (value, 0) if not isinstance(value, list | tuple) else value
+        if all(_is_zero(content) for content in both) and out.contiguous:
+            b.zero(out)
+            return
+        for part, content in enumerate(both):
+            plan_full(b, parts.view(out.shape, parts.strides[:-1], part), content)
         return
+    assert not isinstance(value, Sequence)
     if _is_zero(value) and out.contiguous:
         b.zero(out)
         return
@@ -100,10 +106,8 @@ def plan_cast(b: PlanBuilder, x: Tensor, out: Tensor) -> None:
     """Converts between dtypes: to bool as x != 0, floats to integers towards zero."""
     if x.dtype == out.dtype:
         plan_assign(b, x, out)
-    elif "c64" in (x.dtype, out.dtype) or "c128" in (x.dtype, out.dtype):
-        raise Unsupported(
-            f"cast from {x.dtype} to {out.dtype} is not planned: complex numbers have no kernels."
-        )
+    elif out.dtype == "bool" and x.dtype in PARTS:
+        plan_map(b, "complex.nonzero", [x], out)
     else:
         plan_map(b, "elementwise.first", [x], out, compute=None)
 

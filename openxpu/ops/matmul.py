@@ -9,14 +9,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from openxpu.ops.plan import F64, I64, PlanBuilder, Tensor, Unsupported, contiguous_strides, dtype_constexpr
+from openxpu.ops.plan import (
+    F64,
+    I64,
+    PARTS,
+    PlanBuilder,
+    Tensor,
+    Unsupported,
+    contiguous_strides,
+    dtype_constexpr,
+)
+from openxpu.ops.pointwise import plan_map
 from openxpu.ops.reduce import plan_sum, power_of_two
 from openxpu.ops.run import run
 
 if TYPE_CHECKING:
     from openxpu.runtime import Array
 
-ACCUMULATOR = {"f16": "f32", "bf16": "f32", "f32": "f32", "f64": "f64", "i8": "i32"}
+ACCUMULATOR = {
+    "f16": "f32",
+    "bf16": "f32",
+    "f32": "f32",
+    "f64": "f64",
+    "i8": "i32",
+    "c64": "c64",
+    "c128": "c128",
+}
 LARGE = 1 << 22  # flops from which a product is worth spreading over many programs
 
 
@@ -94,6 +112,11 @@ def plan_product(
             f"A product of {x.dtype} and {y.dtype} was asked for; both must be one of {', '.join(ACCUMULATOR)}."
         )
     if out.numel == 0:
+        return
+    if x.dtype in PARTS:
+        if addend is not None or alpha != 1.0:
+            raise Unsupported("A product of complex numbers was asked for with alpha or an addend.")
+        _plan_complex_product(b, x, y, out)
         return
     if out.strides[-1] != 1 and out.shape[-1] != 1:
         # The result is wanted transposed: (x y)^T = y^T x^T.
@@ -338,6 +361,37 @@ def _matrices(
     return x, y, out.view(out_shape, out_strides)
 
 
+def _plan_complex_product(b: PlanBuilder, x: Tensor, y: Tensor, out: Tensor) -> None:
+    """One product of reals: x as it lies, [.., m, 2k], times the rows (real, imaginary) of y and of iy, [.., 2k, 2n]."""
+    if not x.contiguous:
+        dense = b.scratch(x.shape, x.dtype)
+        plan_map(b, "elementwise.first", [x], dense)
+        x = dense
+    *batch, k, n = y.shape
+    both = b.scratch((*batch, k, 2, n), y.dtype)
+    for row, function in ((0, "first"), (1, "times_i")):
+        strides = (*both.strides[:-2], 1)
+        plan_map(b, f"complex.{function}", [y], both.view(y.shape, strides, row * n))
+    target = out if out.contiguous else b.scratch(out.shape, out.dtype)
+    plan_product(
+        b,
+        x.pairs((*x.shape[:-1], 2 * k)),
+        both.pairs((*batch, 2 * k, 2 * n)),
+        target.pairs((*out.shape[:-1], 2 * n)),
+    )
+    if target is not out:
+        plan_map(b, "elementwise.first", [target], out)
+
+
+def _conjugate(b: PlanBuilder, x: Tensor) -> Tensor:
+    """The conjugates of complex numbers, as the gradient of a product takes its factors; reals as they are."""
+    if x.dtype not in PARTS:
+        return x
+    out = b.scratch(x.shape, x.dtype)
+    plan_map(b, "complex.conj", [x], out)
+    return out
+
+
 def plan_matmul(
     b: PlanBuilder, x: Tensor, y: Tensor, out: Tensor, transpose_x: bool = False, transpose_y: bool = False
 ) -> None:
@@ -358,9 +412,9 @@ def plan_matmul_grad(
     """dx = dout @ op(y)^T and dy = op(x)^T @ dout, summed over the dimensions that were broadcast."""
     vx, vy, vout = _matrices(x, y, dout, transpose_x, transpose_y)
     if dx is not None:
-        _plan_factor_grad(b, vout, _transposed(vy), _as_factor(dx, transpose_x, True))
+        _plan_factor_grad(b, vout, _transposed(_conjugate(b, vy)), _as_factor(dx, transpose_x, True))
     if dy is not None:
-        _plan_factor_grad(b, _transposed(vx), vout, _as_factor(dy, transpose_y, False))
+        _plan_factor_grad(b, _transposed(_conjugate(b, vx)), vout, _as_factor(dy, transpose_y, False))
 
 
 def _as_factor(t: Tensor, transpose: bool, left: bool) -> Tensor:

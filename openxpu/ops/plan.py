@@ -21,6 +21,7 @@ ITEMSIZE = {
 }  # fmt: skip
 FLOATS = ("f16", "bf16", "f32", "f64")
 INTEGERS = ("u8", "i8", "i16", "i32", "i64")
+PARTS = {"c64": "f32", "c128": "f64"}  # a complex dtype and that of its real and imaginary part
 
 _NUMPY_NAMES = {
     "bool": "bool", "uint8": "u8", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
@@ -122,6 +123,23 @@ class Tensor:
             shape=tuple(self.shape[d] for d in order),
             strides=tuple(self.strides[d] for d in order),
         )
+
+    @property
+    def parts(self) -> Tensor:
+        """Complex numbers as reals, with a last dimension (real, imaginary); a tensor of reals as it is."""
+        if self.dtype not in PARTS:
+            return self
+        strides = (*(2 * stride for stride in self.strides), 1)
+        return replace(self, shape=(*self.shape, 2), dtype=PARTS[self.dtype], strides=strides)
+
+    def pairs(self, shape: Sequence[int]) -> Tensor:
+        """Contiguous complex numbers as contiguous reals of this shape."""
+        return self.parts.reshape(*shape)
+
+    @property
+    def reals(self) -> Tensor:
+        """A tensor whose pointer is to reals: complex numbers as pairs, whose strides still count pairs."""
+        return replace(self, dtype=PARTS.get(self.dtype, self.dtype))
 
     def reinterpret(self, dtype: str) -> Tensor:
         """The same bits as another dtype of the same size (data movement does not care what the bits mean)."""

@@ -12,6 +12,7 @@ import numpy as np
 from openxpu.ops.plan import (
     FLOATS,
     INTEGERS,
+    PARTS,
     PlanBuilder,
     Scalar,
     Tensor,
@@ -123,6 +124,9 @@ def plan_map(
     an element, for functions that compute rather than copy. `out` may be one of the inputs."""
     if out.numel == 0:
         return
+    if any(tensor.dtype in PARTS for tensor in (*inputs, out)):
+        _map_pairs(b, function, inputs, out, scalars, effort)
+        return
     if compute == "":
         compute = compute_dtype(inputs[0].dtype)
     kind = scalar_kind(compute or compute_dtype(inputs[0].dtype))
@@ -181,6 +185,50 @@ def plan_map(
         "pointwise.strided", (outer * chunks, -(-cols // cols_each)), *pointers, outer_dims,
         rows, cols, chunks, rows_each, cols_each, *row_steps, *lanes, *values, cost=cost,
         **shared, XS=unit[0], YS=unit[1], ZS=unit[2], OS=unit[3], OUTER=len(dims), BLOCK=_block(cols),
+    )  # fmt: skip
+
+
+def _map_pairs(
+    b: PlanBuilder,
+    function: str,
+    inputs: Sequence[Tensor],
+    out: Tensor,
+    scalars: Sequence[Scalar],
+    effort: int,
+) -> None:
+    """plan_map where complex numbers are among the tensors: by the function of the same name in kernels/complex.py."""
+    dtype = next(PARTS[tensor.dtype] for tensor in (*inputs, out) if tensor.dtype in PARTS)
+    strides = [broadcast_strides(tensor, out.shape) for tensor in inputs]
+    extents, (*steps, out_steps) = collapse(out.shape, [*strides, out.strides])
+    n = out.numel
+    values = [scalar_as(value, dtype) for value in scalars]
+    values += [0] * (3 - len(values))
+    pairs = [tensor.dtype in PARTS for tensor in inputs]
+    pointers = [tensor.reals for tensor in (*inputs, *[inputs[0]] * (3 - len(inputs)), out)]
+    shared = {
+        "FN": function_constexpr(f"complex.{function.rpartition('.')[2]}"),
+        "INPUTS": len(inputs),
+        "SCALARS": len(scalars),
+        "COMPUTE": dtype_constexpr(dtype),
+        **dict(zip(("XP", "YP", "ZP"), pairs + [False] * (3 - len(pairs)), strict=True)),
+        "OP": out.dtype in PARTS,
+    }
+    steps += [[0] * len(extents)] * (3 - len(inputs))
+    cost = n * (sum(tensor.itemsize for tensor in inputs) + out.itemsize) * effort
+    block = 1024
+    inner = [own[-1] if own else 0 for own in steps]
+    if not extents or (len(extents) == 1 and out_steps[0] == 1 and all(step in (0, 1) for step in inner)):
+        xs, ys, zs = inner
+        b.launch(
+            "complex.flat", -(-n // block), *pointers, n, *values, cost=cost, **shared, XS=xs, YS=ys, ZS=zs,
+            BLOCK=block,
+        )  # fmt: skip
+        return
+    dims = zip(reversed(extents), *(reversed(own) for own in (*steps, out_steps)), strict=True)
+    table = b.constant(np.array(list(dims), np.int64))
+    b.launch(
+        "complex.gathered", -(-n // block), *pointers, table, n, *values, cost=cost * 4, **shared,
+        DIMS=len(extents), BLOCK=block,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from openxpu.ops.plan import F64, FLOATS, PlanBuilder, Tensor, Unsupported, dtype_constexpr
+from openxpu.ops.plan import F64, FLOATS, PARTS, PlanBuilder, Tensor, Unsupported, dtype_constexpr
 
 Axes = int | Sequence[int] | None
 
@@ -85,6 +85,10 @@ def plan_reduce(
     """out = post(reduce(pre(x))) over sorted non-negative `axes`. op, pre and post are those of kernels/reduce.py;
     `out` is written in the memory order of the kept dimensions."""
     require_contiguous("a reduction", x, out)
+    if x.dtype in PARTS:
+        if op != "sum" or pre != "none" or post not in ("none", "scale"):
+            raise Unsupported(f"{op} of complex numbers is not planned, only sums and means are.")
+        x, out = x.parts, out.parts
     acc = accumulation_dtype(x.dtype)
     if pre == "nonzero":
         acc = "i32"
@@ -281,6 +285,8 @@ def plan_reduce_grad(
 ) -> None:
     """dx[i] from dy (and y) of the cell that element i was reduced into; `mode` as in kernels/reduce.py."""
     require_contiguous("the gradient of a reduction", dx, dy, x, y)
+    if dx.dtype in PARTS and mode == "scale":
+        dx, dy = dx.parts, dy.parts
     if dx.numel == 0:
         return
     acc = accumulation_dtype(dx.dtype)
