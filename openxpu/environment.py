@@ -42,6 +42,13 @@ VARIABLES = (
         "wait for every command as it is enqueued, to find the one that fails",
     ),
     Variable(
+        "OPENXPU_POISON",
+        "0-255",
+        "",
+        "fill fresh card memory, workspaces and outputs with this byte, to find a kernel that reads what nobody wrote "
+        "(255: NaN in every floating type)",
+    ),
+    Variable(
         "OPENXPU_TARGET",
         "x86-64-v4, x86-64-v3, x86-64-v2, x86-64, aarch64",
         "the best that the processor runs",

@@ -13,6 +13,7 @@
 #include "paddle/phi/core/generator.h"
 #include "plan.h"
 #include "planner.h"
+#include "poison.h"
 #include "profiler.h"
 
 namespace openxpu::paddle_plugin {
@@ -508,6 +509,19 @@ void* address(const phi::DenseTensor& tensor) {
   return holder ? static_cast<char*>(holder->ptr()) + tensor.meta().offset : nullptr;
 }
 
+// Paddle lets the gradient of a broadcast operand share the memory of the gradient from above,
+// which has another number of elements and is still read: such an output gets memory of its own.
+void leave_foreign_memory(Call& call, phi::DenseTensor* output) {
+  if (!output->has_allocation()) return;
+  for (size_t i = 0; i < call.first_output; ++i) {
+    const phi::DenseTensor& input = *call.tensors[i];
+    if (input.Holder() == output->Holder() && input.numel() != output->numel()) {
+      output->clear();
+      return;
+    }
+  }
+}
+
 // True when the call has at least one element to compute.
 bool allocate_outputs(const phi::CustomContext& context, Call& call, const CachedPlan& entry,
                       const Kernel& kernel) {
@@ -530,8 +544,14 @@ bool allocate_outputs(const phi::CustomContext& context, Call& call, const Cache
         }
         break;
     }
+    leave_foreign_memory(call, tensor);
+    const bool fresh = !tensor->has_allocation();  // in place, it is the input's
     context.Alloc(tensor, dtype);
     work = work || tensor->numel() > 0;
+    if (const int junk = poison(); junk >= 0 && fresh && tensor->numel() > 0) {
+      reinterpret_cast<Stream*>(context.stream())
+          ->fill(address(*tensor), junk, tensor->numel() * phi::SizeOf(dtype));
+    }
   }
   return work;
 }
@@ -613,7 +633,8 @@ void run_kernel(Kernel& kernel, const phi::CustomContext& context, const Arg* ki
 }
 
 void register_kernel(const Registration& row) {
-  *row.kernel = add_kernel(row.name, row.group);
+  Kernel* entry = add_kernel(row.name, row.group);
+  *row.kernel = entry;
   const auto backend = paddle::experimental::StringToBackend("xpu");
   for (phi::DataType dtype : row.dtypes) {
     const phi::KernelKey key(backend, phi::DataLayout::ALL_LAYOUT, dtype);
@@ -621,6 +642,7 @@ void register_kernel(const Registration& row) {
     phi::SetKernelArgsDef(row.types, key, kernel.mutable_args_def());
     for (int i : host_inputs(row.name)) kernel.InputAt(i).SetBackend(phi::Backend::ALL_BACKEND);
     phi::CustomKernelMap::Instance().RegisterCustomKernel(row.name, key, kernel);
+    entry->dtypes.push_back(phi::DataTypeToString(dtype));
   }
 }
 

@@ -45,10 +45,14 @@ OPENXPU_EXPORT const char* openxpu_paddle_plans() {
   return keep(out.str());
 }
 
-// Lines "name group": all registered kernels.
+// Lines "name group dtype...": all registered kernels.
 OPENXPU_EXPORT const char* openxpu_paddle_kernels() {
   std::string out;
-  for (auto* kernel : all_kernels()) out += kernel->name + ' ' + kernel->group + '\n';
+  for (auto* kernel : all_kernels()) {
+    out += kernel->name + ' ' + kernel->group;
+    for (const auto& dtype : kernel->dtypes) out += ' ' + dtype;
+    out += '\n';
+  }
   return keep(std::move(out));
 }
 

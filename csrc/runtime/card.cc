@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "allocator.h"
+#include "poison.h"
 #include "records.h"
 
 namespace openxpu {
@@ -219,7 +220,18 @@ Stream& Card::current_stream() {
 void Card::set_current_stream(Stream* stream) { current[id_] = stream; }
 
 void* Card::allocate(uint64_t bytes, Stream* stream) {
-  return allocate_block(bytes, stream, false);
+  void* address = allocate_block(bytes, stream, false);
+  const int junk = poison();
+  if (junk < 0 || bytes == 0) return address;
+  if (stream) {
+    stream->fill(address, junk, bytes);
+  } else {  // for use by anyone at once
+    Event filled;
+    default_stream_->fill(address, junk, bytes);
+    default_stream_->record(filled);
+    filled.synchronize();
+  }
+  return address;
 }
 
 void* Card::allocate_block(uint64_t bytes, Stream* stream, bool in_replay) {

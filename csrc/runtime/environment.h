@@ -11,6 +11,7 @@ struct Environment {
   int64_t card_memory = 0;  // OPENXPU_CARD_MEMORY: bytes per card ("4G", "512M", "2500000")
   int card_threads = 1;     // OPENXPU_CARD_THREADS: workers per card
   bool blocking = false;    // OPENXPU_BLOCKING=1: every command is waited for
+  int poison = -1;          // OPENXPU_POISON: the byte that fresh memory is filled with; -1: none
   bool shared_arena =
       false;  // OPENXPU_ARENA=private|shared; the default depends on PADDLE_TRAINERS_NUM
   std::string run_directory;  // where processes publish their records: OPENXPU_RUN_DIR

@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "poison.h"
+
 namespace openxpu {
 namespace {
 
@@ -156,6 +158,9 @@ void Plan::replay(Stream& stream, void* const* tensors, size_t tensor_count, con
   std::lock_guard<std::mutex> lock(stream.mutex_);
   uint64_t workspace =
       workspace_bytes != 0 ? reinterpret_cast<uint64_t>(stream.workspace(workspace_bytes)) : 0;
+  const int junk = poison();
+  if (junk >= 0 && workspace != 0)
+    stream.fill(reinterpret_cast<void*>(workspace), junk, workspace_bytes);
 
   auto resolve = [&](const Slot& s) -> uint64_t {
     switch (s.kind) {

@@ -3,6 +3,7 @@
 
 openxpu.paddle.fallbacks()      {phi kernel: calls that ran on the CPU because the card has no kernel for them}
 openxpu.paddle.native_calls()   {phi kernel: calls that ran on a card}
+openxpu.paddle.registered_kernels(), openxpu.paddle.kernel_dtypes()    what the card has
 openxpu.paddle.reset_counters()
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["fallbacks", "native_calls", "plans", "registered_kernels", "reset_counters"]
+__all__ = ["fallbacks", "kernel_dtypes", "native_calls", "plans", "registered_kernels", "reset_counters"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,28 @@
+# Search kernels.
+from __future__ import annotations
+
+import paddle
+from conformance.draw import distinct, ties
+from conformance.row import ALONG, row, something_along
+
+BEST = [{"axis": -1}, {"axis": 0, "keepdim": True}, {"axis": None}, {"axis": 1, "dtype": "int32"}]
+K_BEST = [
+    {"k": 1, "axis": -1},
+    {"k": 3, "axis": -1},
+    {"k": 2, "axis": 0, "largest": False},
+    {"k": 5, "axis": 1},
+]
+
+
+def enough(shapes, attrs):
+    rank = len(shapes[0])
+    return -rank <= attrs["axis"] < rank and shapes[0][attrs["axis"]] >= attrs["k"]
+
+
+ROWS = [
+    row("argmax", paddle.argmax, ties, shapes=ALONG, attrs=BEST, valid=something_along),
+    row("argmin", paddle.argmin, ties, shapes=ALONG, attrs=BEST, valid=something_along),
+    # Which of equal values comes first is open: the indices are compared where there are none, the values everywhere.
+    row("topk", paddle.topk, distinct, shapes=ALONG, attrs=K_BEST, valid=enough, extremes=""),
+    row("topk", lambda x, **a: paddle.topk(x, **a)[0], ties, name="topk_values", shapes=ALONG, attrs=K_BEST, valid=enough, grad=False),
+]  # fmt: skip
