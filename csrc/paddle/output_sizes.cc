@@ -1,6 +1,8 @@
-// The functions behind output_sizes.h: arange, linspace, and copies from and into views.
+// The functions behind output_sizes.h: arange, linspace, linear systems, and copies from and into
+// views.
 #include "output_sizes.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 
@@ -100,6 +102,47 @@ void view_strided_copy(const void* const* args) {
   out->set_meta(meta);
 }
 
+// (x, out): signs and logarithms of the matrices of x, stacked.
+void size_slogdet(const void* const* args) {
+  const phi::DDim& dims = as<phi::DenseTensor>(args[0]).dims();
+  std::vector<int64_t> extents{2};
+  for (int d = 0; d + 2 < dims.size(); ++d) extents.push_back(dims[d]);
+  as<phi::DenseTensor*>(args[1])->Resize(common::make_ddim(extents));
+}
+
+// (x, y, out): y is one right side (for each matrix) when it has as many dimensions less; else
+// matrices, whose batches are broadcast with those of x, which shape inference forgets.
+void size_solve(const void* const* args) {
+  const phi::DDim& x = as<phi::DenseTensor>(args[0]).dims();
+  const phi::DDim& y = as<phi::DenseTensor>(args[1]).dims();
+  bool vector = y.size() == 1;
+  if (y.size() == x.size() - 1) {
+    bool same = true;
+    for (int d = 0; d < y.size(); ++d) same = same && y[d] == x[d];
+    vector = vector || same;
+  }
+  const int tail = vector ? 1 : 2, x_batch = x.size() - 2, y_batch = y.size() - tail;
+  const int batch = std::max(x_batch, y_batch);
+  std::vector<int64_t> extents;
+  for (int d = 0; d < batch; ++d) {
+    const int dx = d - (batch - x_batch), dy = d - (batch - y_batch);
+    const int64_t own = dx < 0 ? 1 : x[dx], other = dy < 0 ? 1 : y[dy];
+    extents.push_back(own == 1 ? other : own);
+  }
+  for (int d = y.size() - tail; d < y.size(); ++d) extents.push_back(y[d]);
+  as<phi::DenseTensor*>(args[2])->Resize(common::make_ddim(extents));
+}
+
+// (inputs, equation, out, cache, shapes): the gradient gets the cache and no inputs, so the cache
+// is the inputs, in their own memory, as it is on the CPU where no operand has to be transposed.
+void cache_einsum_inputs(const void* const* args) {
+  const auto& inputs = as<std::vector<const phi::DenseTensor*>>(args[0]);
+  const auto& cache = as<std::vector<phi::DenseTensor*>>(args[3]);
+  for (size_t i = 0; i < inputs.size() && i < cache.size(); ++i) {
+    if (cache[i] != nullptr) cache[i]->ShareDataWith(*inputs[i]);
+  }
+}
+
 }  // namespace
 
 std::vector<int> host_inputs(const std::string& kernel) {
@@ -110,10 +153,13 @@ std::vector<int> host_inputs(const std::string& kernel) {
 
 void connect_output_sizes() {
   find_kernel("arange_tensor")->direct = arange_tensor;
+  find_kernel("einsum")->size_outputs = cache_einsum_inputs;
   find_kernel("linspace")->size_outputs = size_linspace;
   find_kernel("topk")->size_outputs = size_topk;
   find_kernel("contiguous")->size_outputs = dense_contiguous;
   for (const char* name : {"contiguous", "strided_copy"}) find_kernel(name)->moves_bits = true;
+  find_kernel("solve")->size_outputs = size_solve;
+  find_kernel("slogdet")->size_outputs = size_slogdet;
   find_kernel("strided_copy")->size_outputs = view_strided_copy;
 }
 
