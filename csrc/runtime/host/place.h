@@ -9,8 +9,8 @@
 namespace openxpu::host {
 
 // Linux may put a woken thread behind its waker, although another core is idle, and leaves it there
-// for milliseconds: measured on two cores, every second wake-up. So the waker takes its own core out
-// of the sleeper's affinity, and the sleeper puts it back as soon as it runs. That costs some
+// for milliseconds: measured on two cores, every second wake-up. So the waker takes its own core
+// out of the sleeper's affinity, and the sleeper puts it back as soon as it runs. That costs some
 // microseconds, which larger launches are worth; machines with many cores find an idle one anyway.
 class Place {
  public:
