@@ -1,4 +1,4 @@
-// The functions behind output_sizes.h: arange, linspace, norms, attention, and copies from and into
+// The functions behind output_sizes.h: arange, linspace, norms, attention, linear systems, copies from and into
 // views.
 #include "output_sizes.h"
 
@@ -187,6 +187,37 @@ void size_sequence_mask(const void* const* args) {
   as<phi::DenseTensor*>(args[3])->Resize(common::make_ddim(dims));
 }
 
+// (x, out): signs and logarithms of the matrices of x, stacked.
+void size_slogdet(const void* const* args) {
+  const phi::DDim& dims = as<phi::DenseTensor>(args[0]).dims();
+  std::vector<int64_t> extents{2};
+  for (int d = 0; d + 2 < dims.size(); ++d) extents.push_back(dims[d]);
+  as<phi::DenseTensor*>(args[1])->Resize(common::make_ddim(extents));
+}
+
+// (x, y, out): y is one right side (for each matrix) when it has as many dimensions less; else
+// matrices, whose batches are broadcast with those of x, which shape inference forgets.
+void size_solve(const void* const* args) {
+  const phi::DDim& x = as<phi::DenseTensor>(args[0]).dims();
+  const phi::DDim& y = as<phi::DenseTensor>(args[1]).dims();
+  bool vector = y.size() == 1;
+  if (y.size() == x.size() - 1) {
+    bool same = true;
+    for (int d = 0; d < y.size(); ++d) same = same && y[d] == x[d];
+    vector = vector || same;
+  }
+  const int tail = vector ? 1 : 2, x_batch = x.size() - 2, y_batch = y.size() - tail;
+  const int batch = std::max(x_batch, y_batch);
+  std::vector<int64_t> extents;
+  for (int d = 0; d < batch; ++d) {
+    const int dx = d - (batch - x_batch), dy = d - (batch - y_batch);
+    const int64_t own = dx < 0 ? 1 : x[dx], other = dy < 0 ? 1 : y[dy];
+    extents.push_back(own == 1 ? other : own);
+  }
+  for (int d = y.size() - tail; d < y.size(); ++d) extents.push_back(y[d]);
+  as<phi::DenseTensor*>(args[2])->Resize(common::make_ddim(extents));
+}
+
 // (inputs, equation, out, cache, shapes): the gradient gets the cache and no inputs, so the cache
 // is the inputs, in their own memory, as it is on the CPU where no operand has to be transposed.
 void cache_einsum_inputs(const void* const* args) {
@@ -221,6 +252,8 @@ void connect_output_sizes() {
   find_kernel("memory_efficient_attention")->size_outputs = size_row_logarithms;
   find_kernel("contiguous")->size_outputs = dense_contiguous;
   for (const char* name : {"contiguous", "strided_copy"}) find_kernel(name)->moves_bits = true;
+  find_kernel("solve")->size_outputs = size_solve;
+  find_kernel("slogdet")->size_outputs = size_slogdet;
   find_kernel("strided_copy")->size_outputs = view_strided_copy;
   connect_image_sizes();
 }

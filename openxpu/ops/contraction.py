@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from openxpu.ops.activation import plan_unary
 from openxpu.ops.elementwise import plan_binary, plan_scale
 from openxpu.ops.layout import plan_copy
-from openxpu.ops.matmul import plan_matmul, plan_product
+from openxpu.ops.matmul import plan_product
 from openxpu.ops.plan import PlanBuilder, Tensor, dtype_constexpr
 from openxpu.ops.pointwise import compute_dtype, plan_map, plan_map_reduced
 from openxpu.ops.reduce import plan_sum
@@ -223,36 +222,3 @@ def plan_bilinear_grad(
         plan_product(b, _transposed(scaled), y, dweight)
     if dbias is not None:
         plan_sum(b, d, dbias.reshape(outs), (0,))
-
-
-def plan_legacy_matmul(
-    b: PlanBuilder,
-    x: Tensor,
-    y: Tensor,
-    out: Tensor,
-    transpose_x: bool = False,
-    transpose_y: bool = False,
-    alpha: float = 1.0,
-) -> None:
-    """alpha * op(x) @ op(y)."""
-    if alpha == 1.0:
-        plan_matmul(b, x, y, out, transpose_x, transpose_y)
-        return
-    product = b.scratch(out.shape, out.dtype)
-    plan_matmul(b, x, y, product, transpose_x, transpose_y)
-    plan_scale(b, product, out, alpha, 0.0)
-
-
-def plan_fc(
-    b: PlanBuilder, x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor, columns: int, relu: bool
-) -> None:
-    """out = x @ weight + bias, then relu where asked; x is flattened to a matrix from dimension `columns` on."""
-    rows = math.prod(x.shape[:columns])
-    matrix = x.reshape(rows, math.prod(x.shape[columns:]))
-    result = out.reshape(rows, weight.shape[1])
-    if bias is None:
-        plan_product(b, matrix, weight, result)
-    else:
-        plan_product(b, matrix, weight, result, bias.reshape(1, weight.shape[1]))
-    if relu:
-        plan_unary(b, result, result, "relu")

@@ -220,9 +220,9 @@ def _pair(b: PlanBuilder, x: Operand, y: Operand, out: Operand) -> None:
     left, right = _matrix(b, x, batch, rows, inner), _matrix(b, y, batch, inner, columns)
     if _merged(out, rows) is None or _merged(out, columns) is None:
         order = (*batch, *rows, *columns)
-        ordered = Operand(b.scratch([out.extent(label) for label in order], out.view.dtype), order)
-        plan_product(b, left, right, _matrix(b, ordered, batch, rows, columns))
-        plan_copy(b, ordered.ordered(out.labels), out.view)
+        dense_out = Operand(b.scratch([out.extent(label) for label in order], out.view.dtype), order)
+        plan_product(b, left, right, _matrix(b, dense_out, batch, rows, columns))
+        plan_copy(b, dense_out.ordered(out.labels), out.view)
         return
     (m, row), (n, column) = _merged(out, rows) or (1, 1), _merged(out, columns) or (1, 1)
     view = out.view.view(

@@ -54,7 +54,7 @@ def lu_panel(w, pivots, infos, m, first, last, ld, stride, steps, BLOCK: tl.cons
 
 
 @triton.jit
-def lu_columns(w, pivots, n, first, last, ld, stride, steps, each, SOLVE: tl.constexpr, BLOCK: tl.constexpr):
+def lu_columns(w, pivots, n, first, last, ld, stride, steps, each, BLOCK: tl.constexpr):
     """The panel's swaps on the other columns; those right of it are also multiplied by the inverse of its unit lower
     triangle, at most BLOCK wide."""
     matrix = tl.program_id(1).to(tl.int64)
@@ -79,6 +79,14 @@ def lu_columns(w, pivots, n, first, last, ld, stride, steps, each, SOLVE: tl.con
                     lower = tl.load(base + (first + j) * ld + first + lane, mask=mask)
                     at = column + first + lane
                     tl.store(at, tl.load(at, mask=mask) - factor * lower, mask=mask)
+
+
+@triton.jit
+def regular(infos, count, BLOCK: tl.constexpr):
+    """Fails where a factorization met a pivot of zero."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    info = tl.load(infos + at, mask=at < count, other=0)
+    tl.device_assert(info == 0, "the matrix is not invertible")
 
 
 @triton.jit
@@ -136,7 +144,7 @@ def cholesky_block(w, n, stride, ld, BLOCK: tl.constexpr):
         pivot = tl.load(w + i * ld + i)
         tl.device_assert(pivot > 0.0, "cholesky: a leading minor of the matrix is not positive definite")
         mask = (lane >= i) & (lane < n)
-        row = tl.load(w + i * ld + lane, mask=mask, other=0.0) / tl.sqrt_rn(pivot)
+        row = tl.load(w + i * ld + lane, mask=mask, other=0.0) / tl.sqrt(pivot)
         tl.store(w + i * ld + lane, row, mask=mask)
         for r in range(i + 1, n):
             factor = tl.load(w + i * ld + r)
@@ -201,6 +209,12 @@ def permutation_matrix(order, out, m):
         tl.store(out + row * m + place, (row * 0 + 1).to(out.dtype.element_ty))
 
 
+@triton.jit
+def half_sum(x, y):
+    """Half of x + y, in that order of operations."""
+    return 0.5 * (x + y)
+
+
 # ---- Householder ----
 
 
@@ -222,7 +236,7 @@ def qr_panel(w, tau, m, first, last, ld, stride, steps, BLOCK: tl.constexpr):
             squares += tl.sum(x * x, axis=0)
         factor = squares
         if squares != 0.0:
-            beta = tl.sqrt_rn(alpha * alpha + squares)
+            beta = tl.sqrt(alpha * alpha + squares)
             if alpha >= 0.0:
                 beta = -beta
             factor = (beta - alpha) / beta

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from openxpu.ops import contraction as ops
-from openxpu.ops import matmul
 from openxpu.ops.einsum import plan_einsum, plan_einsum_grad
-from openxpu.ops.elementwise import plan_scale
-from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
+from openxpu.ops.plan import PlanBuilder, Tensor
 from openxpu.paddle.kernels import phi_kernel
-from openxpu.paddle.outputs import unused
+from openxpu.paddle.outputs import typed, unused
 
 Tensors = Sequence[Tensor]
 Gradients = Sequence[Tensor | None]
@@ -96,7 +94,8 @@ def multi_dot(b: PlanBuilder, x: Tensors, out: Tensor) -> None:
 
 @phi_kernel
 def multi_dot_grad(b: PlanBuilder, x: Tensors, d: Tensor, dx: Gradients) -> None:
-    ops.plan_multi_dot_grad(b, x, d, dx)
+    # Shape inference leaves their dtypes open.
+    ops.plan_multi_dot_grad(b, x, d, [typed(b, target, d.dtype) for target in dx])
 
 
 @phi_kernel
@@ -117,48 +116,3 @@ def bilinear_grad(
     dbias: Tensor | None,
 ) -> None:
     ops.plan_bilinear_grad(b, x, y, weight, d, dx, dy, dweight, dbias)
-
-
-@phi_kernel
-def legacy_matmul(
-    b: PlanBuilder, x: Tensor, y: Tensor, transpose_x: bool, transpose_y: bool, alpha: float, out: Tensor
-) -> None:
-    ops.plan_legacy_matmul(b, x, y, out, transpose_x, transpose_y, alpha)
-
-
-@phi_kernel
-def legacy_matmul_grad(
-    b: PlanBuilder,
-    x: Tensor,
-    y: Tensor,
-    d: Tensor,
-    transpose_x: bool,
-    transpose_y: bool,
-    alpha: float,
-    dx: Tensor | None,
-    dy: Tensor | None,
-) -> None:
-    if alpha != 1.0:
-        scaled = b.scratch(d.shape, d.dtype)
-        plan_scale(b, d, scaled, alpha, 0.0)
-        d = scaled
-    matmul.plan_matmul_grad(b, x, y, d, dx, dy, transpose_x, transpose_y)
-
-
-@phi_kernel
-def fc(
-    b: PlanBuilder,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    columns: int,
-    activation: str,
-    padding_weights: bool,
-    out: Tensor,
-) -> None:
-    if padding_weights or activation not in ("", "relu"):
-        raise Unsupported(
-            f"fc is planned for dense weights and relu or no activation, found padding_weights={padding_weights}, "
-            f"activation {activation!r}."
-        )
-    ops.plan_fc(b, x, weight, bias, out, columns, activation == "relu")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openxpu.ops import layout
 from openxpu.ops import rearrange as ops
 from openxpu.ops.creation import plan_full
 from openxpu.ops.plan import PlanBuilder, Tensor
@@ -33,11 +32,6 @@ def broadcast_tensors(b: PlanBuilder, x: Tensors, out: Tensors) -> None:
 @phi_kernel
 def broadcast_tensors_grad(b: PlanBuilder, x: Tensors, d: Tensors, dx: Gradients) -> None:
     ops.plan_broadcast_tensors_grad(b, d, dx)
-
-
-@phi_kernel
-def reverse(b: PlanBuilder, x: Tensor, axis: Sequence[int], out: Tensor) -> None:
-    layout.plan_flip(b, x, out, axis)
 
 
 @phi_kernel
