@@ -1,0 +1,69 @@
+# Gradients of gradients: the call is a gradient, so that its gradient is the second one, or the third. Those that eager mode
+# composes of other kernels are in tests/ops/test_higher_grad.py.
+from __future__ import annotations
+
+import paddle
+from conformance.draw import nonzero, normal
+from conformance.row import row
+
+F = paddle.nn.functional
+INSIDE = "takes gradients itself"
+
+
+def leaves(tensors):
+    """Tensors that gradients can be taken by, also where the test itself takes none."""
+    for tensor in tensors:
+        if tensor.stop_gradient:
+            tensor.stop_gradient = False
+    return list(tensors)
+
+
+def gradient(function, count=1):
+    """The gradients of function(*x) by its `count` operands for the result's gradient d."""
+
+    def call(*given):
+        *x, d = leaves(given)
+        found = paddle.grad(function(*x), x[:count], d, create_graph=True, allow_unused=True)
+        return [g for g in found if g is not None]
+
+    return call
+
+
+def second(function, count=1):
+    """What the gradient of a gradient gives for the gradient e."""
+
+    def call(*given):
+        *x, d, e = leaves(given)
+        first = paddle.grad(function(*x), x[:count], d, create_graph=True)
+        found = paddle.grad(first[:1], [*x[:count], d], [e], create_graph=True, allow_unused=True)
+        return [g for g in found if g is not None]
+
+    return call
+
+
+def positive(d):
+    return d.rng.uniform(0.4, 2, d.shape)
+
+
+SHAPES = [(3, 5), (1,), (7, 33), (2, 3, 4)]
+COMMON = dict(extremes="", static=INSIDE, inference=INSIDE)
+ONE = {**COMMON, "shapes": SHAPES}
+FUNCTIONS = {
+    "sin": (paddle.sin, normal), "cos": (paddle.cos, normal), "sigmoid": (F.sigmoid, normal),
+    "relu": (F.relu, nonzero), "sqrt": (paddle.sqrt, positive), "rsqrt": (paddle.rsqrt, positive), "square": (paddle.square, normal),
+    "elu": (F.elu, nonzero), "celu": (lambda x: F.celu(x, 1.3), nonzero),
+    "leaky_relu": (F.leaky_relu, nonzero), "abs": (paddle.abs, nonzero),
+}  # fmt: skip
+PAIRS = [((3, 5), (5,), (3, 5)), ((4, 3), (4, 3), (4, 3)), ((3, 1), (5,), (3, 5)), ((5,), (33, 5), (33, 5))]
+
+ROWS = [
+    *(
+        row(f"{name}_grad", gradient(function), draw, normal, name=f"{name}_double_grad", grad=(f"{name}_double_grad",), **ONE)
+        for name, (function, draw) in FUNCTIONS.items()
+    ),
+    *(
+        row(f"{name}_double_grad", second(FUNCTIONS[name][0]), FUNCTIONS[name][1], normal, normal, name=f"{name}_triple_grad", grad=(f"{name}_triple_grad",), **ONE)
+        for name in ("sin", "cos")
+    ),
+    row("divide_grad", gradient(paddle.divide, 2), normal, nonzero, normal, name="divide_double_grad", shapes=PAIRS, grad=("divide_double_grad",), **COMMON),
+]  # fmt: skip
