@@ -40,6 +40,17 @@ void MaskedMultiheadAttention(const Context&, In x, In cache_kv, Maybe bias, May
                               bool use_neox_rotary_style, Text compute_dtype, float out_scale,
                               int quant_round_type, float quant_max_bound, float quant_min_bound,
                               Out out, Out cache_kv_out, Out beam_cache_offset_out);
+void BlockMultiheadAttention(
+    const Context&, In qkv, In key_cache, In value_cache, In seq_lens_encoder, In seq_lens_decoder,
+    In seq_lens_this_time, In padding_offsets, In cum_offsets, In cu_seqlens_q, In cu_seqlens_k,
+    In block_tables, Maybe pre_key_cache, Maybe pre_value_cache, Maybe rope_emb, Maybe mask,
+    Maybe tgt_mask, Maybe cache_k_quant_scales, Maybe cache_v_quant_scales,
+    Maybe cache_k_dequant_scales, Maybe cache_v_dequant_scales, Maybe qkv_out_scale, Maybe qkv_bias,
+    Maybe out_shift, Maybe out_smooth, Maybe max_enc_len_this_time, Maybe max_dec_len_this_time,
+    int max_seq_len, int block_size, bool use_neox_style, const bool dynamic_cachekv_quant,
+    const int quant_round_type, const float quant_max_bound, const float quant_min_bound,
+    const float out_scale, Text compute_dtype, const float rope_theta, Out fmha_out, Out qkv_out,
+    Out key_cache_out, Out value_cache_out);
 void BlhaGetMaxLen(const Context&, In seq_lens_encoder, In seq_lens_decoder, In batch_size,
                    Out max_enc_len_this_time, Out max_dec_len_this_time);
 void SelfDPAttention(const Context&, In x, const float alpha, const int head_number, Out out);

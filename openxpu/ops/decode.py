@@ -38,3 +38,42 @@ def plan_decode(
         HALVES=int(halves), BIAS=int(bias is not None), MASK=int(mask is not None), LENGTHS=int(lengths is not None),
         X=16 // x.itemsize, ACC=dtype_constexpr(acc), BD=max(16, power_of_two(depth)), BN=32,
     )  # fmt: skip
+
+
+def plan_paged_attention(
+    b: PlanBuilder, qkv: Tensor, keys: Tensor, values: Tensor, tables: Tensor, starts: Tensor, counts: Tensor,
+    before: Tensor, bias: Tensor | None, rope: Tensor | None, out: Tensor, halves: bool,
+) -> None:  # fmt: skip
+    """qkv [tokens, (heads + 2 own) * depth] holds the new tokens of all sequences, sequence i those from starts[i] on,
+    counts[i] of them, at the places from before[i] on. Their keys and values go into blocks [blocks, own, block, depth] by
+    `tables` [sequences, blocks of each]; out [tokens, heads * depth] gets the attention of each over all places
+    up to its own. rope [2, 1, places, 1, depth or depth / 2] f32: cosines and sines, for pairs of neighbours or of halves."""
+    require_contiguous(
+        "block_multihead_attention", qkv, keys, values, tables, starts, counts, before, bias, rope, out
+    )
+    own, block, depth = keys.shape[1:]
+    heads = qkv.shape[-1] // depth - 2 * own
+    sequences, each = tables.shape
+    if depth > _DEPTH or depth % 2:
+        raise Unsupported(f"heads have an even number of at most {_DEPTH} elements, found {depth}.")
+    if rope is not None and (rope.shape[1] != 1 or rope.shape[-1] not in (depth, depth // 2)):
+        raise Unsupported(f"the angles are [2, 1, places, 1, depth or depth / 2], found {rope.shape}.")
+    if out.numel == 0:
+        return
+    acc = accumulation_dtype(qkv.dtype)
+    tokens = qkv.shape[0]
+    queries = b.scratch((tokens, heads * depth), qkv.dtype)
+    depth_tile = max(16, power_of_two(depth))
+    b.launch(
+        "decode.paged_store", sequences * (heads + 2 * own), qkv, qkv if bias is None else bias, rope, tables, starts, counts,
+        before, queries, keys, values, heads, own, block, each, 0 if rope is None else rope.shape[2], depth,
+        cost=4 * qkv.nbytes, ROPE=int(rope is not None), HALVES=int(halves),
+        WHOLE=int(rope is not None and rope.shape[-1] == depth), BIAS=int(bias is not None), ACC=dtype_constexpr(acc),
+        BD=depth_tile,
+    )  # fmt: skip
+    rows = 16 if tokens <= 16 * sequences else 64
+    b.launch(
+        "decode.paged_attention", (-(-tokens // rows), sequences * heads), queries, keys, values, tables, starts, counts,
+        before, out, heads, own, block, each, depth, real(1.4426950408889634 / depth**0.5, acc),
+        cost=4 * tokens * heads * depth * each * block, ACC=dtype_constexpr(acc), BM=rows, BN=64, BD=depth_tile,
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-# The fused transformer layers of paddle.incubate.nn in dynamic mode, as rows of ordinary operators.
+# The fused transformer layers of paddle.incubate.nn as rows of ordinary operators.
 """FusedFeedForward, FusedMultiHeadAttention, FusedTransformerEncoderLayer and fused_linear_activation call operators of names that
 only a CUDA build of Paddle has. The functions below take their places where they are missing; every operator that they
 call runs on the card, and has a gradient."""
@@ -122,6 +122,46 @@ _FUNCTIONS = {
 }
 
 
+# The attributes of the operators in programs, which come without their names.
+_FEEDFORWARD_ATTRIBUTES = (
+    "pre_layer_norm", "ln1_epsilon", "ln2_epsilon", "act_method", "dropout1_rate", "dropout2_rate",
+    "dropout1_implementation", "dropout2_implementation", "is_test", "dropout1_fix_seed", "dropout2_fix_seed",
+    "dropout1_seed", "dropout2_seed", "add_residual", "ring_id",
+)  # fmt: skip
+_ATTENTION_ATTRIBUTES = (
+    "num_heads", "transpose_qkv_wb", "pre_layer_norm", "epsilon", "attn_dropout_rate", "is_test",
+    "attn_dropout_fix_seed", "attn_dropout_seed", "attn_dropout_implementation", "dropout_rate", "dropout_fix_seed",
+    "dropout_seed", "dropout_implementation", "ln_epsilon", "add_residual", "ring_id",
+)  # fmt: skip
+
+
+def _named(values: tuple[Any, ...], names: tuple[str, ...]) -> list[Any]:
+    """names and values in turn."""
+    return [item for pair in zip(names, values, strict=True) for item in pair]
+
+
+class _Operators:
+    """Paddle's operators, with these two as rows of others: in programs they are there, but have no kernel."""
+
+    def __init__(self, operators: Any) -> None:
+        self._operators = operators
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._operators, name)
+
+    def fused_feedforward(self, *arguments: Any) -> tuple[Any, ...]:
+        return _feedforward(*arguments[:11], *_named(arguments[11:], _FEEDFORWARD_ATTRIBUTES))
+
+    def fused_attention(self, *arguments: Any) -> tuple[Any, ...]:
+        return _attention(*arguments[:11], *_named(arguments[11:], _ATTENTION_ATTRIBUTES))
+
+
+def _supply_layers(module: Any) -> None:
+    _supply(module)
+    if module._legacy_C_ops.fused_feedforward is _feedforward:
+        module._C_ops = _Operators(module._C_ops)
+
+
 def _supply(module: Any) -> None:
     for name, function in _FUNCTIONS.items():
         if not hasattr(module._legacy_C_ops, name):
@@ -132,7 +172,7 @@ def install() -> None:
     """Supplies what is missing when the modules that call it are there."""
     after_import.install(
         {
-            "paddle.incubate.nn.functional.fused_transformer": _supply,
+            "paddle.incubate.nn.functional.fused_transformer": _supply_layers,
             "paddle.incubate.nn.functional.fused_matmul_bias": _supply,
         }
     )

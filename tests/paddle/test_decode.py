@@ -83,3 +83,66 @@ def test_one_token(dtype: str, heads: int, own: int, halves: bool, segments: int
     check(keys(stored[0]), want_k)
     check(stored[1], want_v)
     assert fallen(step) == {}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    ("heads", "own", "halves", "rope"), [(4, 4, False, True), (4, 2, True, True), (4, 1, False, False)]
+)
+def test_blocks(dtype: str, heads: int, own: int, halves: bool, rope: bool) -> None:
+    """Two sequences of new tokens, then one more token for each and a third sequence, as a server does it: block_multihead_attention."""
+    rng = np.random.default_rng(0)
+    block, blocks, depth = 8, 12, DEPTH
+    tables = np.array([[3, 7, 1, 0], [5, 2, 9, 4], [11, 6, 8, 10]], "i4")
+    caches = [paddle.zeros([blocks, own, block, depth], dtype) for _ in range(2)]
+    angles = rng.uniform(0, 6, (32, depth // 2))
+    table = np.stack([np.cos(angles), np.sin(angles)]).astype("f4").astype("f8")
+    given = np.concatenate([table, table], -1) if halves else table
+    rope_emb = paddle.to_tensor(given.reshape(2, 1, 32, 1, -1).astype("f4")) if rope else None
+    bias = paddle.to_tensor(rng.standard_normal((heads + 2 * own) * depth).astype("f4")).astype(dtype)
+    history: list[list[np.ndarray]] = [[], [], []]
+    tolerance = {"float32": 2e-6, "float16": 4e-3, "bfloat16": 3e-2}[dtype]
+
+    def turn(v: np.ndarray, place: int) -> np.ndarray:
+        if not rope:
+            return v
+        c, s = table[:, place]
+        first, second = (v[:, : depth // 2], v[:, depth // 2 :]) if halves else (v[:, 0::2], v[:, 1::2])
+        pairs = first * c - second * s, second * c + first * s
+        return np.concatenate(pairs, -1) if halves else np.stack(pairs, -1).reshape(v.shape)
+
+    for encoder, decoder in (([11, 3, 0], [0, 0, 0]), ([0, 0, 5], [11, 3, 0]), ([0, 0, 0], [12, 4, 5])):
+        counts = [e or int(d > 0) for e, d in zip(encoder, decoder, strict=True)]
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        x = paddle.to_tensor(
+            rng.standard_normal((starts[-1], (heads + 2 * own) * depth)).astype("f4")
+        ).astype(dtype)
+        x64 = (x.astype("float32").numpy().astype("f8") + bias.astype("float32").numpy()).reshape(
+            starts[-1], -1, depth
+        )
+        ints = [paddle.to_tensor(np.array(v, "i4").reshape(3, 1)) for v in (encoder, decoder, counts)]
+        cu = paddle.to_tensor(starts.astype("i4"))
+        zeros = paddle.zeros([starts[-1]], "int32")
+
+        def step(x: Any = x, ints: Any = ints, zeros: Any = zeros, cu: Any = cu) -> Any:
+            return paddle.incubate.nn.functional.block_multihead_attention(
+                x, *caches, *ints, zeros, zeros, cu, cu, paddle.to_tensor(tables), rope_emb=rope_emb, qkv_bias=bias,
+                max_seq_len=32, block_size=block, use_neox_style=halves,
+            )[0]  # fmt: skip
+
+        got = step().astype("float32").numpy().reshape(starts[-1], heads, depth)
+        for i in range(3):
+            for t in range(counts[i]):
+                token, place = x64[starts[i] + t], decoder[i] + t
+                turned_qk = turn(token[: heads + own], place)
+                history[i].append(np.concatenate([turned_qk[heads:], token[heads + own :]]))
+                past = np.stack(history[i])
+                for h in range(heads):
+                    g = h // (heads // own)
+                    score = past[:, g] @ turned_qk[h] / depth**0.5
+                    weight = np.exp(score - score.max())
+                    want = weight / weight.sum() @ past[:, own + g]
+                    np.testing.assert_allclose(
+                        got[starts[i] + t, h], want, rtol=tolerance, atol=2 * tolerance
+                    )
+        assert fallen(step) == {}

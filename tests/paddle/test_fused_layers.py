@@ -122,3 +122,15 @@ def test_dropout_and_sum() -> None:
     assert (y.grad.numpy() == 1).all()
     rest = paddle._C_ops.fused_dropout_add(x, y, None, 0.25, True, "downscale_in_infer", 0, False)[0]
     np.testing.assert_allclose(rest.numpy(), (x * 0.75 + y).numpy(), rtol=1e-5)
+
+
+def test_layers_in_programs() -> None:
+    """A layer that was turned into a program gives what it gives by itself."""
+    layer = incubate.FusedTransformerEncoderLayer(16, 4, 32, dropout_rate=0.0)
+    set_weights(layer)
+    layer.eval()
+    x = input_of(2, 6, 16)
+    want = layer(x).numpy()
+    program = paddle.jit.to_static(layer, full_graph=True)
+    np.testing.assert_allclose(program(x).numpy(), want, rtol=1e-5, atol=1e-6)
+    assert fallen(lambda: program(x)) == {}

@@ -99,3 +99,68 @@ def test_weights_in_few_bits(algo: str) -> None:
 def test_a_graphics_processors_order_is_refused() -> None:
     with pytest.raises(Exception, match="order in which that graphics processor keeps quantized weights"):
         weight_quantize(paddle.ones([64, 32]), "weight_only_int8", 80)
+
+
+def rounded(x: np.ndarray, scale: float, even: bool) -> np.ndarray:
+    """Into [-127, 127], in steps of 1 / (127 * scale)."""
+    v = x.astype(np.float64) * scale * 127
+    v = np.rint(v) if even else np.sign(v) * np.floor(np.abs(v) + 0.5)
+    return np.clip(v, -127, 127)
+
+
+def close(got: Any, want: np.ndarray) -> None:
+    """Integers that differ by one step at most where the last bit of the result decides."""
+    assert got.dtype == paddle.int8
+    off = np.abs(got.numpy().astype(int) - want)
+    assert off.max() <= 1
+    assert (off != 0).mean() < 0.01
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_norms_that_end_in_8_bits(even: bool) -> None:
+    rng = np.random.default_rng(0)
+    x, other, weight, shift = (rng.standard_normal(s).astype("f4") for s in ((6, 33), (6, 33), 33, 33))
+    tensors = [paddle.to_tensor(v) for v in (x, weight, shift)]
+    functional = paddle.incubate.nn.functional
+    rounding = {
+        "quant_scale": 0.3,
+        "quant_round_type": 0 if even else 1,
+        "quant_max_bound": 127.0,
+        "quant_min_bound": -127.0,
+    }
+    total = x + other
+    rms = total / np.sqrt((total**2).mean(1, keepdims=True) + 1e-5) * weight + shift
+    out = functional.fused_rms_norm(*tensors, 1e-5, 1, None, paddle.to_tensor(other), **rounding)
+    close(out[0], rounded(rms, 0.3, even))
+    np.testing.assert_allclose(out[1].numpy(), total, rtol=1e-6)
+    normal = (total - total.mean(1, keepdims=True)) / np.sqrt(
+        total.var(1, keepdims=True) + 1e-5
+    ) * weight + shift
+    out = functional.fused_layer_norm(*tensors, 1e-5, 1.0, 1, None, paddle.to_tensor(other), **rounding)
+    close(out[0], rounded(normal, 0.3, even))
+
+
+@pytest.mark.parametrize("name", ["gelu", "swiglu"])
+def test_activation_between_integers(name: str) -> None:
+    """fused_bias_act from the sums of an 8-bit product to the next one's operand."""
+    from scipy import special
+
+    rng = np.random.default_rng(0)
+    sums = rng.integers(-3000, 3000, (5, 16)).astype("i4")
+    factors, bias = rng.uniform(5e-4, 1e-3, 16).astype("f4"), rng.standard_normal(16).astype("f4")
+    width = 8 if name == "swiglu" else 16
+    shift, smooth = rng.standard_normal(width).astype("f4"), rng.uniform(0.5, 1, width).astype("f4")
+    x = sums * factors.astype("f8") + bias
+    if name == "gelu":
+        y = 0.5 * x * (1 + special.erf(x / np.sqrt(2)))
+    else:
+        y = x[:, :8] * special.expit(x[:, :8]) * x[:, 8:]
+    act = paddle.incubate.nn.functional.fused_bias_act
+    given = [paddle.to_tensor(v) for v in (sums, bias, factors)]
+    out = act(*given, act_method=name, compute_dtype="fp32")
+    np.testing.assert_allclose(out.numpy(), y, rtol=1e-5, atol=1e-6)
+    out = act(
+        *given, paddle.to_tensor(shift), paddle.to_tensor(smooth), act_method=name, compute_dtype="fp32", quant_scale=0.4,
+        quant_round_type=0, quant_max_bound=127.0, quant_min_bound=-127.0,
+    )  # fmt: skip
+    close(out, rounded((y + shift) * smooth, 0.4, True))

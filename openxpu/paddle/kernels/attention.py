@@ -6,7 +6,7 @@ import math
 
 from openxpu.ops import attention
 from openxpu.ops.attention import Mask, Packed, Padded, plan_seeds
-from openxpu.ops.decode import plan_decode
+from openxpu.ops.decode import plan_decode, plan_paged_attention
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
 from openxpu.ops.reduce import accumulation_dtype, plan_reduce
 from openxpu.paddle.kernels import phi_kernel
@@ -364,4 +364,38 @@ def memory_efficient_attention_grad(
     attention.plan_flash_attention_grad(
         b, q, k, v, out, lse, dout, dq, dk, dv, scale if scale > 0 else _scale(q), causal,
         Mask(bias, None, seed_and_offset, dropout_p), packed,
+    )  # fmt: skip
+
+
+@phi_kernel
+def block_multihead_attention(
+    b: PlanBuilder, qkv: Tensor, key_cache: Tensor, value_cache: Tensor, seq_lens_encoder: Tensor,
+    seq_lens_decoder: Tensor, seq_lens_this_time: Tensor, padding_offsets: Tensor, cum_offsets: Tensor,
+    cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, block_tables: Tensor, pre_key_cache: Tensor | None,
+    pre_value_cache: Tensor | None, rope_emb: Tensor | None, mask: Tensor | None, tgt_mask: Tensor | None,
+    cache_k_quant_scales: Tensor | None, cache_v_quant_scales: Tensor | None, cache_k_dequant_scales: Tensor | None,
+    cache_v_dequant_scales: Tensor | None, qkv_out_scale: Tensor | None, qkv_bias: Tensor | None,
+    out_shift: Tensor | None, out_smooth: Tensor | None, max_enc_len_this_time: Tensor | None,
+    max_dec_len_this_time: Tensor | None, max_seq_len: int, block_size: int, use_neox_style: bool,
+    dynamic_cachekv_quant: bool, quant_round_type: int, quant_max_bound: float, quant_min_bound: float,
+    out_scale: float, compute_dtype: str, rope_theta: float,
+    fmha_out: Tensor, qkv_out: Tensor, key_cache_out: Tensor, value_cache_out: Tensor,
+) -> None:  # fmt: skip
+    extras = (
+        pre_key_cache,
+        mask,
+        tgt_mask,
+        cache_k_quant_scales,
+        cache_k_dequant_scales,
+        qkv_out_scale,
+        out_shift,
+    )
+    if any(extra is not None for extra in extras) or out_scale > 0:
+        raise Unsupported(
+            "block_multihead_attention is planned without masks, prefixes and 8-bit caches, inputs or results."
+        )
+    unused(b, qkv_out, key_cache_out, value_cache_out)
+    plan_paged_attention(
+        b, qkv, key_cache, value_cache, block_tables, cu_seqlens_q.reshape(-1), seq_lens_this_time.reshape(-1),
+        seq_lens_decoder.reshape(-1), qkv_bias, rope_emb, required(b, fmha_out, qkv.dtype), use_neox_style,
     )  # fmt: skip

@@ -136,9 +136,11 @@ def fused_bias_dropout_residual_layer_norm(
     ln_variance: Tensor,
 ) -> None:  # fmt: skip
     acc = accumulation_dtype(x.dtype)
+    if is_test:  # the mask has no shape then
+        unused(b, dropout_mask_out)
     fused.plan_bias_dropout_residual_norm(
         b, x, residual, bias, ln_scale, ln_bias, required(b, y, x.dtype),
-        required(b, bias_dropout_residual_out, x.dtype), required(b, dropout_mask_out, "u8"),
+        required(b, bias_dropout_residual_out, x.dtype), None if is_test else required(b, dropout_mask_out, "u8"),
         required(b, ln_mean, acc), required(b, ln_variance, acc), dropout_rate, not is_test,
         dropout_implementation == "upscale_in_train", (dropout_seed or 1) if dropout_fix_seed else 0, ln_epsilon,
     )  # fmt: skip
