@@ -62,6 +62,20 @@ def _environment(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _ops(arguments: argparse.Namespace) -> int:
+    try:
+        from openxpu.paddle import operators_command as command
+
+        if arguments.trace:
+            return command.trace(arguments.trace, arguments.json)
+        if arguments.missing:
+            return command.missing(arguments.missing, arguments.json)
+        return command.markdown() if arguments.markdown else command.table(arguments.json)
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
+        print(f"openxpu: {error}", file=sys.stderr)
+        return 1
+
+
 def _cache(arguments: argparse.Namespace) -> int:
     from openxpu.compiler import cache_command
 
@@ -140,6 +154,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     cache.add_argument("--json", action="store_true", help="print JSON")
     cache.set_defaults(run=_cache)
+
+    ops = commands.add_parser(
+        "ops", help="the operators that run on the card, those that a program lacks, those that fell back"
+    )
+    ops.add_argument("--json", action="store_true", help="print JSON")
+    ops.add_argument("--markdown", action="store_true", help="print the table as docs/operators.md has it")
+    ops.add_argument(
+        "--missing",
+        type=Path,
+        metavar="MODEL",
+        help="a saved program (model.json or model.pdmodel): which of its operators would run on the CPU",
+    )
+    ops.add_argument(
+        "--trace",
+        nargs=argparse.REMAINDER,
+        metavar="SCRIPT [ARGUMENT ...]",
+        help="run a script, then say which operators ran on the CPU, how often, and from which line first; comes last",
+    )
+    ops.set_defaults(run=_ops)
 
     environment = commands.add_parser("environment", help="the OPENXPU_* variables and their values now")
     environment.set_defaults(run=_environment)

@@ -6,7 +6,7 @@ import ctypes
 import functools
 
 # Paddle's names of dtypes, and ours.
-_DTYPES = {
+DTYPES = {
     "bool": "bool", "uint8": "u8", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64", "float16": "f16",
     "bfloat16": "bf16", "float32": "f32", "float64": "f64", "complex64": "c64", "complex128": "c128",
     "float8_e4m3fn": "f8e4m3", "float8_e5m2": "f8e5m2",
@@ -63,7 +63,7 @@ def registered_kernels() -> dict[str, str]:
 
 def kernel_dtypes() -> dict[str, tuple[str, ...]]:
     """The dtypes in which each phi kernel is registered, in the order of its line: {"argmax": ("f32", "f64", ...)}."""
-    return {row[0]: tuple(_DTYPES[dtype] for dtype in row[2:]) for row in _rows("kernels")}
+    return {row[0]: tuple(DTYPES[dtype] for dtype in row[2:]) for row in _rows("kernels")}
 
 
 def reset_counters() -> None:

@@ -81,6 +81,8 @@ def truncated_gaussian_random(
     dtype: str,
     out: Tensor,
 ) -> None:
+    # Paddle's bounds are those of the numbers, not of what is scaled by std.
+    low, high = ((edge - mean) / (std or 1.0) for edge in (low, high))
     random.plan_truncated_gaussian(b, _as(b, out, dtype), mean, std, low, high, seed)
 
 

@@ -24,7 +24,7 @@ def follows(sample: np.ndarray, law: Any, dtype: str) -> str:
     sigma = (variance / n) ** 0.5
     if abs(sample.mean() - mean) > 5 * sigma + slack:
         return f"the mean of {n} numbers is {sample.mean():.6g}, expected {mean:.6g} +- {sigma:.2g}"
-    spread = variance * ((kurtosis + 2) / n) ** 0.5
+    spread = variance * (max(kurtosis + 2, 36 / n) / n) ** 0.5
     if abs(sample.var() - variance) > 6 * spread + 4 * slack * (abs(mean) + variance**0.5):
         return f"the variance of {n} numbers is {sample.var():.6g}, expected {variance:.6g} +- {spread:.2g}"
     if hasattr(law.dist, "pmf"):

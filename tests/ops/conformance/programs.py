@@ -92,9 +92,9 @@ def check_program(case: Case) -> None:
     got = engine.Outcome(
         values[: len(built.outputs)], [None if g is None else next(rest) for g in built.gradients]
     )
-    engine._ran_natively(case, bool(present))
+    engine._ran_natively(case, bool(present), case.row.in_program or None)
     if case.row.law is None:
-        engine._compare(case, arrays, got, case.differentiable)
+        engine._compare(case, arrays, got, case.differentiable, case.row.in_program)
 
 
 def check_inference(case: Case, folder: Path) -> None:
@@ -121,5 +121,5 @@ def check_inference(case: Case, folder: Path) -> None:
         outputs = [predictor.get_output_handle(n).copy_to_cpu() for n in predictor.get_output_names()]
     except Exception as error:
         raise engine.Mismatch(f"{case.id}: Paddle Inference raised {engine.brief(error)}") from error
-    engine._ran_natively(case, False)
-    engine._compare(case, arrays, engine.Outcome(outputs, []), False)
+    engine._ran_natively(case, False, case.row.in_program or None)
+    engine._compare(case, arrays, engine.Outcome(outputs, []), False, case.row.in_program)

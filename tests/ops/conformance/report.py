@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ class Report:
         """The phi kernels that a case reached."""
         self._native = set(native)
 
-    def passed(self, case: Any, forward: Any, backward: Any = None) -> None:
-        """A case passed, with these distances from its reference; `backward` is None when it had no gradient."""
+    def passed(self, case: Any, forward: Any, backward: Any = None, instead: Sequence[str] = ()) -> None:
+        """A case passed, with these distances from its reference; `backward` is None when it had no gradient. `instead`:
+        the kernels that ran, where they are not the row's."""
         row = case.row
-        for kernels, found in (((row.kernel, *row.also), forward), (row.backward, backward)):
+        ahead = instead or (row.kernel, *row.also)
+        for kernels, found in ((ahead, forward), (row.backward, backward)):
             for kernel in kernels if found is not None else ():
                 entry = self._entry(kernel, case.dtype)
                 entry["run"] += 1

@@ -67,6 +67,7 @@ class Row:
     inplace: Callable[..., Any] | None
     typed: bool
     view: bool
+    in_program: tuple[str, ...]
     finite: bool
     static: bool | str
     inference: bool | str
@@ -77,7 +78,7 @@ class Row:
     @property
     def kernels(self) -> tuple[str, ...]:
         """All phi kernels that the row is about."""
-        return (self.kernel, *self.also, *self.backward)
+        return (self.kernel, *self.also, *self.backward, *self.in_program)
 
 
 def row(
@@ -105,6 +106,7 @@ def row(
     inplace: Callable[..., Any] | None = None,
     typed: bool = False,
     view: bool = False,
+    in_program: Sequence[str] = (),
     finite: bool = True,
     static: bool | str = True,
     inference: bool | str = True,
@@ -127,7 +129,8 @@ def row(
     reference       NumPy instead of Paddle's CPU kernel: (*arrays, **attrs) -> array or arrays; floats come as f64
     special         NumPy as another right answer for extreme values, where Paddle's CPU kernel flushes, clips or gives NaN
     check           instead of a reference: (outputs, arrays, attrs), asserts; for what has no one right answer
-    law             random numbers: (**attrs) -> a frozen distribution of SciPy that the output follows
+    law             random numbers: (**attrs) -> a frozen distribution of SciPy that the first output follows, or None where
+                    `check` says all
     scale           what errors are measured against, see compare.py: "element", "tensor", "terms", or an absolute number;
                     grad_scale: the same for gradients, which often subtract rounded outputs
     tolerance       a factor on DEFAULT_TOLERANCE, or {dtype: units of eps}; grad_tolerance: the same, default three times that
@@ -137,6 +140,7 @@ def row(
     inplace         the same operator as a call that changes its first input
     typed           the call takes dtype="float32", ...: for operators without inputs
     view            in eager mode Paddle answers with a view and calls no kernel, so it is told to do without views
+    in_program      the phi kernels that a program reaches instead
     finite          gradients are also compared with finite differences in f64
     static          False or a reason: the call cannot be put into a program; inference: the same for a saved one
     allow           {phi kernel: reason} of fallbacks that the call may make beside the kernel
@@ -180,6 +184,7 @@ def row(
         inplace=inplace,
         typed=typed,
         view=view,
+        in_program=tuple(in_program),
         finite=finite,
         static=static,
         inference=inference,

@@ -34,7 +34,8 @@ ROWS = [
             shapes=[(3, 5), (7, 33), (), (0,), (33, 65), (20011,)], valid=lambda s, a: True)
         for to in ("float32", "float64", "float16", "bfloat16", "int8", "uint8", "int16", "int32", "int64", "bool")
     ),
-    row("assign", paddle.assign, normal, grad=("assign",)),
+    row("assign", paddle.assign, normal, grad=("assign",), in_program=("assign_raw",)),
+    row("assign_value", lambda values, dtype: ops.assign_value_(paddle.empty([len(values)], dtype), [len(values)], of(dtype), values, place()), typed=True, attrs=[{"values": [1.0, 0.0, 3.0]}, {"values": [5.0]}], static="in place"),
     row("fill", lambda x, value: ops.fill(x, value), normal, attrs=[{"value": 3.0}, {"value": -2.0}], extremes=""),
     row("arange", lambda start, end, step, dtype: paddle.arange(start, end, step, dtype), typed=True, also=(), attrs=[{"start": 0, "end": 5, "step": 1}, {"start": 3, "end": -20, "step": -2}, {"start": 0, "end": 20011, "step": 1}, {"start": 3, "end": 3, "step": 1}], without={"f16": "Paddle's arange of 16-bit floats counts in f32", "bf16": "Paddle's arange of 16-bit floats counts in f32"}, inference=False),
     row("arange_tensor", paddle.arange, Input(constant(1)), Input(constant(40)), Input(constant(3)), shapes=[((), (), ())], layouts=(), extremes="", grad=False),

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import paddle
 from conformance.draw import normal
 from conformance.row import Row, row
 from paddle import _legacy_C_ops as legacy
@@ -19,7 +20,8 @@ def old(kernel: str, call: Any, axes: list[Any]) -> Row:
 
 
 ROWS = [
-    # In eager mode these are views, which no kernel makes: programs run them.
+    row("squeeze", paddle.squeeze, normal, shapes=SHAPES, attrs=[{"axis": 1}, {"axis": 0}, {"axis": [0, -1]}, {"axis": None}], view=True, extremes=""),
+    row("unsqueeze", paddle.unsqueeze, normal, shapes=SHAPES, attrs=[{"axis": 1}, {"axis": 0}, {"axis": [0, -1]}], view=True, extremes="", valid=lambda s, a: True),
     old("squeeze_with_xshape", legacy.squeeze2, [[1], [0], [0, -1]]),
     old("unsqueeze_with_xshape", legacy.unsqueeze2, [[1], [0], [0, -1]]),
 ]  # fmt: skip

@@ -22,8 +22,8 @@ def batch_norm(x, mean, variance, weight, bias, training, **attrs):
 
 
 STATISTICS = (
-    Input(normal, "f32", False),
-    Input(POSITIVE, "f32", False),
+    Input(normal, "f32", grad=False, views=False),
+    Input(POSITIVE, "f32", grad=False, views=False),
     Input(POSITIVE, "f32"),
     Input(normal, "f32"),
 )
