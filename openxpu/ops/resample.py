@@ -127,12 +127,11 @@ def transposed(table: Table) -> Table:
     """For each input the outputs that it has a part in, in ascending order, with its weights in them."""
     taps, count = table.index.shape
     weight = np.ones((taps, count)) if table.weight is None else table.weight.astype(np.float64)
-    dense = np.zeros((0, 0))
     source, target = table.index.reshape(-1), np.tile(np.arange(count), taps)
     inside = source >= 0
     pair = source[inside].astype(np.int64) * count + target[inside]
     pairs, where = np.unique(pair, return_inverse=True)
-    total = np.bincount(where, weight.reshape(-1)[inside], len(pairs)) if len(pairs) else dense
+    total = np.bincount(where, weight.reshape(-1)[inside], len(pairs))
     rows = pairs // max(count, 1)
     starts = np.searchsorted(rows, np.arange(table.extent))
     rank = np.arange(len(pairs)) - starts[rows]

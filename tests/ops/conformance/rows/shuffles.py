@@ -39,6 +39,10 @@ def pixel_shuffle(x, f, **a):
     return F.pixel_shuffle(x, f, **a)
 
 
+def shuffle_channel(x, group):
+    return paddle._C_ops.shuffle_channel(x, group)
+
+
 def pixel_unshuffle(x, f, **a):
     return F.pixel_unshuffle(x, f, **a)
 
@@ -51,7 +55,7 @@ ROWS = [
     row("channel_shuffle", F.channel_shuffle, normal, **SHUFFLE),
     row("channel_shuffle", last(F.channel_shuffle), normal, name="channel_shuffle_last", **SHUFFLE),
     # Paddle's CPU kernel moves as many bytes as f32 has, whatever the dtype.
-    row("shuffle_channel", paddle._C_ops.shuffle_channel, normal, shapes=[s for s in PACKED if s[0]],
+    row("shuffle_channel", shuffle_channel, normal, shapes=[s for s in PACKED if s[0]],
         attrs=[{"group": 2}, {"group": 4}], finite=False,
         reference=lambda x, group: x.reshape(x.shape[0], group, -1, *x.shape[2:]).swapaxes(1, 2).reshape(x.shape)),
     row("temporal_shift", F.temporal_shift, normal, **SHIFT),

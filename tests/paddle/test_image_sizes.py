@@ -1,4 +1,4 @@
-"""Interpolation in programs, where tensors hold the size or the factor."""
+"""Interpolation and affine grids in programs, where the size of the result is known only when they run."""
 
 from __future__ import annotations
 
@@ -51,5 +51,35 @@ def test_size_from_a_tensor(paddle_xpu: Any, kind: str) -> None:
     got = program(kind, "xpu")
     after = openxpu.paddle.native_calls()
     assert all(after[kernel] == before.get(kernel, 0) + 1 for kernel in kernels)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def grid_program(device: str, given: str) -> list[np.ndarray]:
+    """An affine grid for an image of the size of another, and the gradient of its squares."""
+    rng = np.random.default_rng(0)
+    feed = {"theta": rng.standard_normal((2, 2, 3)).astype("f4"), "like": np.zeros((2, 3, 9, 4), "f4")}
+    place = paddle.CustomPlace("xpu", 0) if device == "xpu" else paddle.CPUPlace()
+    paddle.set_device(device)
+    paddle.enable_static()
+    try:
+        with paddle.static.program_guard(paddle.static.Program()):
+            theta = paddle.static.data("theta", [-1, 2, 3], "float32")
+            like = paddle.static.data("like", [-1, 3, -1, -1], "float32")
+            theta.stop_gradient = False
+            out = F.affine_grid(theta, paddle.shape(like) if given == "tensor" else [2, 3, 9, 4])
+            (dtheta,) = paddle.static.gradients([out.square().sum()], [theta])
+            return paddle.static.Executor(place).run(feed=feed, fetch_list=[out, dtheta])  # type: ignore[no-any-return]
+    finally:
+        paddle.disable_static()
+
+
+@pytest.mark.parametrize("given", ["numbers", "tensor"])
+def test_affine_grid(paddle_xpu: Any, given: str) -> None:
+    expected = grid_program("cpu", given)
+    before = openxpu.paddle.native_calls()
+    got = grid_program("xpu", given)
+    after = openxpu.paddle.native_calls()
+    assert all(after[k] == before.get(k, 0) + 1 for k in ("affine_grid", "affine_grid_grad"))
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
