@@ -648,6 +648,10 @@ static void run(Kernel& kernel, const phi::CustomContext& context, const Arg* ki
     return;
   }
   if (!kernel.described.load(std::memory_order_acquire)) describe(kernel);
+  if (kernel.reads_lod && !as<phi::DenseTensor>(args[0]).lod().empty()) {
+    call_on_cpu(kernel, context, kinds, args, count, "the card does not know LoD.");
+    return;
+  }
   if (kernel.size_outputs != nullptr) kernel.size_outputs(args);
   if (kernel.size_optional != nullptr) kernel.size_optional(kinds, args);
   Call call;

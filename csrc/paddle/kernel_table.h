@@ -64,6 +64,8 @@ struct Kernel {
   PlanCache cache;
   // The elements are moved, not looked at: any dtype of one byte goes as u8.
   bool moves_bits = false;
+  // Paddle's kernel does something else when its first input has LoD, which plans do not know.
+  bool reads_lod = false;
   // Set for kernels whose output has no size yet when the kernel is called (output_sizes.cc).
   void (*size_outputs)(const void* const* args) = nullptr;
   // The same for kernels with optional tensors, which look different in a program.

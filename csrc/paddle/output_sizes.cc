@@ -160,6 +160,12 @@ void size_viterbi_decode(const void* const* args) {
       {as<phi::DenseTensor>(args[0]).dims()[0], longest(as<phi::DenseTensor>(args[2]))});
 }
 
+// (x, kind, threshold, match, value): without LoD one row of matches.
+void size_bipartite_match(const void* const* args) {
+  const int64_t columns = as<phi::DenseTensor>(args[0]).dims()[1];
+  for (int i : {3, 4}) as<phi::DenseTensor*>(args[i])->Resize({1, columns});
+}
+
 // (boxes, scores, counts, limit, out, out counts): lists with an entry for each level.
 void size_collect_fpn_proposals(const void* const* args) {
   int64_t total = 0;
@@ -241,6 +247,7 @@ void connect_output_sizes() {
   find_kernel("arange_tensor")->direct = arange_tensor;
   find_kernel("viterbi_decode")->size_outputs = size_viterbi_decode;
   find_kernel("collect_fpn_proposals")->size_outputs = size_collect_fpn_proposals;
+  find_kernel("bipartite_match")->size_outputs = size_bipartite_match;
   find_kernel("edit_distance")->size_outputs = size_edit_distance;
   find_kernel("sequence_mask_scalar")->size_outputs = size_sequence_mask;
   find_kernel("einsum")->size_outputs = cache_einsum_inputs;
@@ -254,6 +261,9 @@ void connect_output_sizes() {
   for (const char* name : {"contiguous", "strided_copy"}) find_kernel(name)->moves_bits = true;
   find_kernel("solve")->size_outputs = size_solve;
   find_kernel("slogdet")->size_outputs = size_slogdet;
+  for (const char* name : {"bipartite_match", "crf_decoding", "ctc_align", "edit_distance"}) {
+    find_kernel(name)->reads_lod = true;
+  }
   find_kernel("strided_copy")->size_outputs = view_strided_copy;
   connect_image_sizes();
 }

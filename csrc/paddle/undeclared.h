@@ -1,6 +1,7 @@
 // Signatures of phi kernels that Paddle's headers in the wheel declare not at all, or beside
 // includes that the wheel lacks.
 #pragma once
+#include <string>
 #include <vector>
 
 #include "paddle/phi/common/scalar.h"
@@ -15,6 +16,11 @@ void AnchorGeneratorOpKernel(const Context& dev_ctx, const DenseTensor& input,
                              const std::vector<float>& aspect_ratios,
                              const std::vector<float>& variances, const std::vector<float>& stride,
                              float offset, DenseTensor* anchors, DenseTensor* variances_out);
+
+template <typename T, typename Context>
+void BipartiteMatchKernel(const Context& dev_ctx, const DenseTensor& distances,
+                          const std::string& match_type, float threshold, DenseTensor* match,
+                          DenseTensor* value);
 
 template <typename T, typename Context>
 void CollectFpnProposalsOpKernel(const Context& dev_ctx,
