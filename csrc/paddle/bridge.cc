@@ -602,6 +602,7 @@ static void run(Kernel& kernel, const phi::CustomContext& context, const Arg* ki
   }
   if (!kernel.described.load(std::memory_order_acquire)) describe(kernel);
   if (kernel.size_outputs != nullptr) kernel.size_outputs(args);
+  if (kernel.size_optional != nullptr) kernel.size_optional(kinds, args);
   Call call;
   call.moves_bits = kernel.moves_bits;
   const uint64_t dynamic = kernel.dynamic_mask;

@@ -15,6 +15,8 @@ class CustomContext;
 
 namespace openxpu::paddle_plugin {
 
+enum class Arg : uint8_t;  // bridge.h
+
 // A plan together with what it takes to allocate its outputs.
 struct CachedPlan {
   std::vector<uint64_t> signature;
@@ -63,6 +65,8 @@ struct Kernel {
   bool moves_bits = false;
   // Set for kernels whose output has no size yet when the kernel is called (output_sizes.cc).
   void (*size_outputs)(const void* const* args) = nullptr;
+  // The same for kernels with optional tensors, which look different in a program.
+  void (*size_optional)(const Arg* kinds, const void* const* args) = nullptr;
   // Set for kernels that need no plan (device_kernels.cc).
   void (*direct)(const phi::CustomContext& context, const void* const* args) = nullptr;
 };
