@@ -126,6 +126,21 @@ void size_row_logarithms(const void* const* args) {
   as<phi::DenseTensor*>(args[15])->Resize({dims[0], dims[2], dims[1]});
 }
 
+// (x, label, w, bias, path, code, classes, is_sparse, out, steps, w out): the length of the longest
+// way.
+void size_hsigmoid(const Arg* kinds, const void* const* args) {
+  const auto* path = kinds[4] == Arg::kMaybeTensor
+                         ? static_cast<const phi::DenseTensor*>(args[4])
+                         : as<paddle::optional<phi::DenseTensor>>(args[4]).get_ptr();
+  int64_t steps = 0;
+  if (path != nullptr) {
+    steps = path->dims()[1];
+  } else {
+    for (int64_t nodes = as<int>(args[6]) - 1; nodes > 0; nodes >>= 1) ++steps;
+  }
+  as<phi::DenseTensor*>(args[9])->Resize({as<phi::DenseTensor>(args[0]).dims()[0], steps});
+}
+
 // (x, out): Paddle hands over an output with the strides of the input.
 void dense_contiguous(const void* const* args) {
   auto* out = as<phi::DenseTensor*>(args[1]);
@@ -253,6 +268,7 @@ void connect_output_sizes() {
   find_kernel("einsum")->size_outputs = cache_einsum_inputs;
   find_kernel("linspace")->size_outputs = size_linspace;
   find_kernel("topk")->size_outputs = size_topk;
+  find_kernel("hsigmoid_loss")->size_optional = size_hsigmoid;
   find_kernel("rnn")->size_outputs = size_rnn;
   find_kernel("fused_rms_norm_ext")->size_outputs = size_row_factors;
   find_kernel("flash_attn_qkvpacked")->size_outputs = size_packed_attention;

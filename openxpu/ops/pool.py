@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from openxpu.ops.creation import plan_cast
-from openxpu.ops.elementwise import plan_pow_scalar
 from openxpu.ops.layout import plan_copy
 from openxpu.ops.plan import I64, PlanBuilder, Tensor, Unsupported, dtype_constexpr
-from openxpu.ops.pointwise import plan_map
-from openxpu.ops.random import plan_uniform
 from openxpu.ops.reduce import accumulation_dtype, plan_mean, plan_mean_grad, power_of_two, require_contiguous
 from openxpu.ops.run import run
 
@@ -102,7 +98,7 @@ def _arguments(b: PlanBuilder, pooling: Pooling) -> tuple[list[Tensor | None], d
 def _whole(pooling: Pooling, extents: Numbers, out_extents: Numbers) -> bool:
     """One window that is the whole image."""
     return (
-        pooling.kind in ("avg", "avg_padded")
+        pooling.kind != "max"
         and math.prod(out_extents) == 1
         and pooling.window == extents
         and not any(pooling.padding)
@@ -155,10 +151,8 @@ def plan_pool(
     pooling: Pooling,
     channels_last: bool = False,
     index: Tensor | None = None,
-    edges: Sequence[Tensor] | None = None,
 ) -> None:
-    """Pools windows of x, images or volumes. `edges`: starts and ends of the windows as tensors, where the plan does not
-    know them; they are as long as pooling's window at most. `index` (channels first, max) gets the place in its plane of each maximum."""
+    """Pools windows of x, images or volumes. `index` (channels first, max) gets the place in its plane of each maximum."""
     require_contiguous("pooling", x, out, index)
     images, channels, extents = _sides(x, channels_last)
     out_extents = extents_of(out, channels_last)
@@ -175,8 +169,6 @@ def plan_pool(
         plan_copy(b, moved.permute(0, 2, 3, 4, 1), out)
         return
     tables, flags = _arguments(b, pooling)
-    if edges is not None:
-        tables, flags = [*edges], {"KIND": pooling.kind, "TABLE": 1}
     acc = accumulation_dtype(x.dtype)
     unrolled = pooling.window[-2:] if math.prod(pooling.window[-2:]) <= _UNROLLED else (0, 0)
     last_flags = {"KH": unrolled[0], "KW": unrolled[1], "ACC": dtype_constexpr(acc)}
@@ -254,87 +246,6 @@ def plan_pool_grad(
         b.launch(
             "embedding.narrow", -(-dx.numel // size), total, dx, I64(dx.numel), cost=2 * dx.nbytes, BLOCK=size
         )
-
-
-def plan_fractional_max_pool(
-    b: PlanBuilder, x: Tensor, out: Tensor, index: Tensor, window: Sequence[int], u: float = 0.0
-) -> None:
-    """The greatest element of windows at random steps, and its place. window: zeros for windows that follow on each
-    other. u: the random number; 0: a new one from the card's generator for each call."""
-    _, _, extents = _sides(x, False)
-    out_extents = extents_of(out, False)
-    if out.numel == 0:
-        return
-    if u:
-        random = b.constant(np.array([u], np.float32))
-    else:
-        random = b.scratch((1,), "f32")
-        plan_uniform(b, random, 0.0, 1.0)
-    sides, edges = _for_each(window, len(extents)), []
-    longest = []
-    for extent, parts, k in zip(extents, out_extents, sides, strict=True):
-        spaces = parts - 1 if k else parts
-        alpha = np.float32(extent - k) / np.float32(spaces) if spaces else np.float32(0)
-        largest = np.float32(1)
-        if not k:
-            base = extent // parts
-            largest = min(
-                np.float32(base + 2) / alpha - np.float32(1),
-                np.float32(extent + 1 - base) / alpha - np.float32(parts - 1),
-            )
-        table = b.scratch((2, parts), "i32")
-        b.launch(
-            "pool.fractional_edges", -(-parts // 64), random, table, float(alpha), float(largest), extent, parts, k,
-            cost=64 * parts, BLOCK=64,
-        )  # fmt: skip
-        edges.append(table)
-        longest.append(k or math.ceil(alpha) + 1)
-    still = (0,) * len(extents)
-    pooling = Pooling("max", tuple(longest), (1,) * len(extents), still, None)
-    plan_pool(b, x, out, pooling, index=index, edges=edges)
-
-
-def plan_lp_pool(
-    b: PlanBuilder, x: Tensor, out: Tensor, pooling: Pooling, p: float, channels_last: bool = False
-) -> None:
-    """(sum of x^p)^(1/p) over each window; `pooling` is of kind "sum"."""
-    acc = accumulation_dtype(x.dtype)
-    powers, sums = b.scratch(x.shape, acc), b.scratch(out.shape, acc)
-    _plan_power(b, x, powers, p)
-    plan_pool(b, powers, sums, pooling, channels_last)
-    _plan_power(b, sums, out, 1.0 / p)
-
-
-def plan_lp_pool_grad(
-    b: PlanBuilder,
-    x: Tensor,
-    out: Tensor,
-    dout: Tensor,
-    dx: Tensor,
-    pooling: Pooling,
-    p: float,
-    channels_last: bool = False,
-) -> None:
-    """dx of plan_lp_pool: x^(p - 1) times the sum over the windows of dout * out^(1 - p)."""
-    acc = accumulation_dtype(x.dtype)
-    scaled, total, powers = b.scratch(out.shape, acc), b.scratch(x.shape, acc), b.scratch(x.shape, acc)
-    _plan_power(b, out, scaled, 1.0 - p)
-    plan_map(b, "elementwise.multiply", [scaled, dout], scaled, compute=acc)
-    plan_pool_grad(b, None, None, scaled, total, pooling, channels_last)
-    _plan_power(b, x, powers, p - 1.0)
-    plan_map(b, "elementwise.multiply", [powers, total], dx, compute=acc)
-
-
-def _plan_power(b: PlanBuilder, x: Tensor, out: Tensor, p: float) -> None:
-    """out = x^p in out's type, or in x's where that is wider."""
-    if x.dtype in ("f16", "bf16"):
-        wide = b.scratch(x.shape, out.dtype)
-        plan_cast(b, x, wide)
-        x = wide
-    target = out if out.dtype == x.dtype else b.scratch(out.shape, x.dtype)
-    plan_pow_scalar(b, x, target, p)
-    if target is not out:
-        plan_cast(b, target, out)
 
 
 # ---- on arrays ----

@@ -1,7 +1,7 @@
 # Pooling over windows, channels first (planes, volumes) and channels last (pixels), forward and backward.
 """A window of output (oh, ow) starts at oh * sh - ph, ow * sw - pw and has kh x kw taps. With TABLE (adaptive pooling
 with unequal windows) starts and ends come from tables [2, OH] and [2, OW], and kh x kw is the largest window; TABLE is 2
-when windows start at the same place. KIND is "max", "sum", "avg" (divided by the taps inside the image), or "avg_padded" (by
+when windows start at the same place. KIND is "max", "avg" (divided by the taps inside the image), or "avg_padded" (by
 the taps inside the padded image). NaN wins a "max".
 Volumes have the same in a third dimension in front (depth, DEEP); without DEEP an image is one slice.
 
@@ -151,7 +151,7 @@ def pool_grad_planes(
                     g = g / (padded * hn[:, None] * wn[None, :]).to(ACC)
                 elif INDEX:
                     found = tl.load(index + cell, mask=inside, other=-1).to(tl.int32)
-                elif KIND == "max":
+                else:
                     top = tl.load(out + cell, mask=inside, other=0)
                 for d in range(begin, end):
                     first = d * height * width
@@ -253,7 +253,7 @@ def pool_grad_pixels(
                 g = g / ((h1 - tl.maximum(h0, 0)) * (w1 - tl.maximum(w0, 0))).to(ACC)[:, None]
             elif KIND == "avg_padded":
                 g = g / (hn * wn).to(ACC)[:, None]
-            elif KIND == "max":
+            else:
                 top = tl.load(out + cell, mask=inside, other=0)
                 open_ = inside
             for i in range(0, kh):
@@ -271,19 +271,3 @@ def pool_grad_pixels(
                         tl.atomic_add(dx + at, g, mask=mask)
                     else:
                         tl.store(dx + at, tl.load(dx + at, mask=mask, other=0) + g, mask=mask)
-
-
-@triton.jit
-def fractional_edges(u, table, alpha, largest, extent, out_extent, k, BLOCK: tl.constexpr):
-    """table gets starts and ends of the windows of fractional pooling (Graham 2014) in one dimension: steps of alpha from
-    the random u, which is scaled by `largest`; windows of k, or (k = 0) up to the next one's start."""
-    first = tl.load(u) * largest
-    o = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    offset = (first * alpha).to(tl.int32)
-    start = ((o.to(tl.float32) + first) * alpha).to(tl.int32) - offset
-    if k > 0:
-        end = start + k
-    else:
-        end = ((o.to(tl.float32) + 1.0 + first) * alpha).to(tl.int32) - offset
-    tl.store(table + o, tl.maximum(start, 0), mask=o < out_extent)
-    tl.store(table + out_extent + o, tl.minimum(end, extent), mask=o < out_extent)

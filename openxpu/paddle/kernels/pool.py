@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from openxpu.ops import pool
-from openxpu.ops.layout import plan_take_along_axis_grad
 from openxpu.ops.plan import PlanBuilder, Tensor
 from openxpu.paddle.kernels import phi_kernel
 from openxpu.paddle.outputs import required
@@ -91,49 +90,3 @@ def max_pool2d_with_index_grad(
 ) -> None:  # fmt: skip
     pooling = _resolve_with_index(x, dout, kernel_size, strides, paddings, global_pooling, adaptive)
     pool.plan_pool_grad(b, None, None, dout, dx, pooling, index=mask)
-
-
-@phi_kernel
-def lp_pool2d(
-    b: PlanBuilder, x: Tensor, kernel_size: Ints, strides: Ints, paddings: Ints, ceil_mode: bool, exclusive: bool,
-    data_format: str, pooling_type: str, global_pooling: bool, adaptive: bool, padding_algorithm: str, norm_type: float,
-    out: Tensor,
-) -> None:  # fmt: skip
-    pooling, last = _resolve(
-        x, out, kernel_size, strides, paddings, exclusive, data_format, "sum", global_pooling, adaptive,
-        padding_algorithm,
-    )  # fmt: skip
-    pool.plan_lp_pool(b, x, out, pooling, norm_type, last)
-
-
-@phi_kernel
-def lp_pool2d_grad(
-    b: PlanBuilder, x: Tensor, out: Tensor, dout: Tensor, kernel_size: Ints, strides: Ints, paddings: Ints,
-    ceil_mode: bool, exclusive: bool, data_format: str, pooling_type: str, global_pooling: bool, adaptive: bool,
-    padding_algorithm: str, norm_type: float, dx: Tensor,
-) -> None:  # fmt: skip
-    pooling, last = _resolve(
-        x, out, kernel_size, strides, paddings, exclusive, data_format, "sum", global_pooling, adaptive,
-        padding_algorithm,
-    )  # fmt: skip
-    pool.plan_lp_pool_grad(b, x, out, dout, dx, pooling, norm_type, last)
-
-
-@phi_kernel(name="fractional_max_pool3d")
-@phi_kernel
-def fractional_max_pool2d(
-    b: PlanBuilder, x: Tensor, output_size: Ints, kernel_size: Ints, random_u: float, return_mask: bool, out: Tensor,
-    mask: Tensor,
-) -> None:  # fmt: skip
-    pool.plan_fractional_max_pool(b, x, out, required(b, mask, "i32"), kernel_size, random_u)
-
-
-@phi_kernel(name="fractional_max_pool3d_grad")
-@phi_kernel
-def fractional_max_pool2d_grad(
-    b: PlanBuilder, x: Tensor, mask: Tensor, dout: Tensor, output_size: Ints, kernel_size: Ints, random_u: float,
-    return_mask: bool, dx: Tensor,
-) -> None:  # fmt: skip
-    planes = dx.shape[0] * dx.shape[1]
-    index, above, below = (t.reshape(planes, t.numel // max(planes, 1)) for t in (mask, dout, dx))
-    plan_take_along_axis_grad(b, index, above, below, 1)
