@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
+WITHOUT_PLANS = ("device", "shared")  # groups whose kernels are C++ that moves or shares memory
+
 F = TypeVar("F", bound=Callable[..., None])
 
 
@@ -87,5 +89,7 @@ def missing() -> list[str]:
 
     known = load_all()
     return sorted(
-        kernel for kernel, group in registered_kernels().items() if group != "device" and kernel not in known
+        kernel
+        for kernel, group in registered_kernels().items()
+        if group not in WITHOUT_PLANS and kernel not in known
     )
