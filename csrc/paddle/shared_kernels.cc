@@ -1,5 +1,5 @@
-// The functions of kernels/shared.inc: tensors moved into one buffer of which they become parts, and tensors that take
-// another's memory. A copy would detach what the caller wants to share.
+// The functions of kernels/shared.inc: tensors moved into one buffer of which they become parts,
+// and tensors that take another's memory. A copy would detach what the caller wants to share.
 #include "shared_kernels.h"
 
 #include "bridge.h"
