@@ -81,6 +81,7 @@ ROWS = [
     row("lu_solve", lambda y, x, trans: L.lu_solve(y, *L.lu(x), trans), normal, regular, shapes=[(y, x) for x, y in RIGHT if len(x) == len(y)], attrs=[{"trans": "N"}, {"trans": "T"}], also=["lu"],
         reference=lambda y, x, trans: np.linalg.solve(x if trans == "N" else np.swapaxes(x, -1, -2), y), **COMMON),
     row("qr", L.qr, normal, name="qr_factors", shapes=ANY, attrs=[{"mode": "reduced"}, {"mode": "complete"}], grad=False, check=orthogonal, extremes=""),
+    row("qr", L.qr, lambda d: normal(d) * 1e30, name="qr_huge", shapes=ANY[:5], attrs=[{"mode": "reduced"}], grad=False, check=orthogonal, extremes="", layouts=()),
     row("qr", L.qr, regular, shapes=ANY, **COMMON),
     row("matrix_power", L.matrix_power, regular, shapes=SQUARE[:6], attrs=[{"n": 3}, {"n": 1}, {"n": 6}, {"n": -1}, {"n": -2}], **COMMON),
     row("matrix_power", L.matrix_power, regular, name="matrix_power_zero", shapes=SQUARE[:3], attrs=[{"n": 0}], grad=False, **COMMON),
