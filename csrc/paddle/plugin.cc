@@ -13,6 +13,7 @@
 #include "inplace_fallback.h"
 #include "output_sizes.h"
 #include "paddle/phi/backends/device_ext.h"
+#include "shared_kernels.h"
 
 namespace openxpu::paddle_plugin {
 
@@ -76,6 +77,7 @@ static void init(CustomRuntimeParams* params) {
   fill_collective_interface(params->interface);
   register_generated_kernels();
   connect_device_kernels();
+  connect_shared_kernels();
   connect_output_sizes();
   if (!install_fallback_hooks()) {
     std::fprintf(stderr,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from openxpu.ops.creation import plan_full, plan_triangle
 from openxpu.ops.diagonal import diagonal_view
-from openxpu.ops.factorization import Reflectors, batched, line, plan_identity, transposed
+from openxpu.ops.factorization import Reflectors, batched, line, plan_identity, plan_scaled, transposed
 from openxpu.ops.layout import part, plan_copy
 from openxpu.ops.matmul import plan_product
 from openxpu.ops.plan import PlanBuilder, Tensor
@@ -42,6 +42,11 @@ def _sorted_rows(
         )  # fmt: skip
 
 
+def _restored(b: PlanBuilder, values: Tensor, restore: Tensor) -> None:
+    rows = values.reshape(restore.shape[0], -1)
+    plan_map(b, "elementwise.multiply", [rows, restore.reshape(-1, 1)], rows)
+
+
 # ---- symmetric matrices ----
 
 
@@ -57,6 +62,7 @@ def plan_eigh(b: PlanBuilder, x: Tensor, values: Tensor, vectors: Tensor | None,
     plan_map(b, "elementwise.add", [w, transposed(half)], both)
     whole = batched(both)
     matrices = whole.shape[0]
+    restore = plan_scaled(b, whole)
     d, e, tau, work = (b.scratch((matrices, n), x.dtype) for _ in range(4))
     b.launch(
         "eigen.tridiagonalize", matrices, whole, d, e, tau, work, n, cost=matrices * n**3 * 4, BLOCK=line(n)
@@ -70,6 +76,7 @@ def plan_eigh(b: PlanBuilder, x: Tensor, values: Tensor, vectors: Tensor | None,
     )  # fmt: skip
     taken = b.scratch((matrices, n, n), x.dtype) if rows is not None else None
     _sorted_rows(b, d, values, rows, taken, False)
+    _restored(b, values, restore)
     if taken is not None and vectors is not None:
         Reflectors(whole, part(tau, 1, 0, n - 1), 1).plan_apply(b, taken)
         plan_copy(b, transposed(taken), batched(vectors))
@@ -127,6 +134,7 @@ def plan_svd(b: PlanBuilder, x: Tensor, u: Tensor | None, values: Tensor, vh: Te
     plan_copy(b, x if wide else transposed(x), full)
     w = batched(full)
     matrices, k, rows = w.shape
+    restore = plan_scaled(b, w)
     d, e, left, right = (b.scratch((matrices, k), x.dtype) for _ in range(4))
     work = b.scratch((matrices, rows), x.dtype)
     b.launch(
@@ -140,6 +148,7 @@ def plan_svd(b: PlanBuilder, x: Tensor, u: Tensor | None, values: Tensor, vh: Te
             EPSILON=EPSILON[x.dtype], VECTORS=False, BLOCK=16,
         )  # fmt: skip
         _sorted_rows(b, d, values, None, None, True)
+        _restored(b, values, restore)
         return
     count = long.shape[-2] if wide else long.shape[-1]
     first, second = b.scratch((matrices, k, rows), x.dtype), b.scratch((matrices, k, k), x.dtype)
@@ -154,6 +163,7 @@ def plan_svd(b: PlanBuilder, x: Tensor, u: Tensor | None, values: Tensor, vh: Te
         plan_identity(b, us)
     _sorted_rows(b, d, values, first, us, True)
     _sorted_rows(b, d, values, second, vs, True)
+    _restored(b, values, restore)
     across = b.scratch((matrices, k, k), x.dtype)
     plan_copy(b, transposed(part(w, 2, 0, k)), across)
     Reflectors(w, left).plan_apply(b, us)

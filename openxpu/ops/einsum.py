@@ -108,7 +108,8 @@ def _contract(b: PlanBuilder, operands: Sequence[Operand], out: Operand) -> None
     if 0 in extents.values():
         plan_full(b, out.view, 0)
         return
-    out = _narrow(out, [label for label in out.labels if extents[label] != 1])
+    # A label of extent 1 in the result alone is summed over: the gradient of what was repeated along it.
+    out = _narrow(out, [label for label in out.labels if out.extent(label) != 1])
     left = [
         _narrow(operand, [label for label in operand.labels if operand.extent(label) != 1])
         for operand in operands

@@ -591,6 +591,23 @@ def plan_cholesky_solve_grad(
 
 # ---- QR ----
 
+# Beyond 2^limit in either direction, matrices are scaled by 2^shift.
+_RANGE = {"f32": (50, 90), "f64": (400, 700)}
+
+
+def plan_scaled(b: PlanBuilder, w: Tensor) -> Tensor:
+    """Brings each matrix of a contiguous w[matrix, ...] into a range in which squares can be summed, in place. The result
+    [matrix] multiplies what grows with the matrix (triangles, singular values) back."""
+    matrices = w.shape[0]
+    size = w.numel // max(matrices, 1)
+    restore = b.scratch((matrices,), w.dtype)
+    limit, shift = _RANGE[w.dtype]
+    b.launch(
+        "factorization.scale_matrix", matrices, w, restore, size, cost=2 * w.nbytes,
+        LOW=2.0**-limit, HIGH=2.0**limit, DOWN=2.0**-shift, UP=2.0**shift, BLOCK=line(size),
+    )  # fmt: skip
+    return restore
+
 
 @dataclass(frozen=True)
 class Reflectors:
@@ -600,6 +617,7 @@ class Reflectors:
     w: Tensor
     tau: Tensor
     shift: int = 0
+    restore: Tensor | None = None  # what the triangle has to be multiplied by
 
     @property
     def count(self) -> int:
@@ -649,8 +667,8 @@ def plan_reflectors(b: PlanBuilder, x: Tensor) -> Reflectors:
     k = min(m, n)
     full = b.scratch((*x.shape[:-2], n, m), x.dtype)
     plan_copy(b, transposed(x), full)
-    found = Reflectors(full.reshape(matrices, n, m), b.scratch((matrices, k), x.dtype))
-    w = found.w
+    w = full.reshape(matrices, n, m)
+    found = Reflectors(w, b.scratch((matrices, k), x.dtype), 0, plan_scaled(b, w))
     for first, last in blocks(k):
         b.launch(
             "factorization.qr_panel", matrices, w, found.tau, m, first, last, m, m * n, k,
@@ -672,7 +690,9 @@ def plan_qr(b: PlanBuilder, x: Tensor, q: Tensor | None, r: Tensor) -> None:
         return
     found = plan_reflectors(b, x)
     rows = r.shape[-2]
-    plan_copy(b, box(transposed(found.w), slice(0, rows), slice(None)), batched(r))
+    assert found.restore is not None
+    triangle = box(transposed(found.w), slice(0, rows), slice(None))
+    plan_map(b, "elementwise.multiply", [triangle, found.restore.reshape(-1, 1, 1)], batched(r))
     plan_triangle(b, r, r, 0, False)
     if q is not None:
         columns = q.shape[-1]

@@ -219,6 +219,35 @@ def half_sum(x, y):
 
 
 @triton.jit
+def scale_matrix(
+    w, restore, size, LOW: tl.constexpr, HIGH: tl.constexpr, DOWN: tl.constexpr, UP: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """A matrix whose largest element is above HIGH or below LOW is multiplied by DOWN or UP (powers of two, DOWN = 1 / UP), so
+    that sums of squares neither overflow nor vanish; `restore` gets what undoes it."""
+    matrix = tl.program_id(0).to(tl.int64)
+    w += matrix * size
+    lane = tl.arange(0, BLOCK)
+    stored = w.dtype.element_ty
+    top = tl.full((), 0.0, stored)
+    for start in range(0, size, BLOCK):
+        at = start + lane
+        top = tl.maximum(top, tl.max(tl.abs(tl.load(w + at, mask=at < size, other=0.0)), axis=0))
+    factor = tl.full((), 1.0, stored)
+    back = factor
+    if top > tl.full((), HIGH, stored):
+        factor = tl.full((), DOWN, stored)
+        back = tl.full((), UP, stored)
+    if (top < tl.full((), LOW, stored)) & (top > 0.0):
+        factor = tl.full((), UP, stored)
+        back = tl.full((), DOWN, stored)
+    tl.store(restore + matrix, back)
+    if factor != 1.0:
+        for start in range(0, size, BLOCK):
+            at = start + lane
+            tl.store(w + at, tl.load(w + at, mask=at < size) * factor, mask=at < size)
+
+
+@triton.jit
 def qr_panel(w, tau, m, first, last, ld, stride, steps, BLOCK: tl.constexpr):
     """Columns first..last of an m-row matrix: reflectors below the diagonal, whose first elements are one and are not
     stored, and the triangle on and above it. The panel's own columns only."""

@@ -16,7 +16,7 @@ AXES = [
 
 
 def filled(x, value, offset, wrap):
-    y = x + 0 if x.dtype != paddle.bool else x.clone()
+    y = paddle.assign(x)
     return ops.fill_diagonal(y, value, offset, wrap)
 
 
@@ -27,7 +27,7 @@ ROWS = [
     row("trace", paddle.trace, normal, shapes=MATRICES, attrs=AXES, scale="terms", extremes=""),
     row("fill_diagonal", filled, normal, shapes=[(5, 5), (9, 4), (4, 9), (13, 3), (1, 1)], finite=False,
         attrs=[{"value": 7.0, "offset": 0, "wrap": False}, {"value": 1.0, "offset": 1, "wrap": True}, {"value": 1.0, "offset": -2, "wrap": True}, {"value": 0.0, "offset": 2, "wrap": False}], cases=[((3, 3, 3), {"value": 2.0, "offset": 0, "wrap": False})]),
-    row("fill_diagonal_tensor", lambda x, y, **a: ops.fill_diagonal_tensor(x + 0 if x.dtype != paddle.bool else x.clone(), y, *a.values()), normal, normal,
+    row("fill_diagonal_tensor", lambda x, y, **a: ops.fill_diagonal_tensor(paddle.assign(x), y, *a.values()), normal, normal,
         shapes=[((4, 5), (4,)), ((5, 3), (3,)), ((1, 1), (1,))], attrs=[{"offset": 0, "dim1": 0, "dim2": 1}], finite=False, grad=["fill_diagonal_tensor_grad"],
         cases=[(((4, 5, 6), (5, 4)), {"offset": 1, "dim1": 0, "dim2": 2}), (((4, 5, 6), (6, 3)), {"offset": -1, "dim1": 0, "dim2": 1})]),
 ]  # fmt: skip

@@ -35,6 +35,11 @@ def low_rank(d):
     return a @ b * (m != 4)
 
 
+def huge(d):
+    """Squares of these overflow in f32."""
+    return d.rng.standard_normal(d.shape) * 1e30
+
+
 def eigenvectors(outputs, arrays, attrs):
     (w, v), x = (o.astype("f8") for o in outputs), arrays[0].astype("f8")
     a = (
@@ -85,10 +90,12 @@ def eigen_squares_by_numpy(x):
     return w, v * v
 
 
-COMMON = {"extremes": "", "tolerance": {"f32": 400.0, "f64": 4000.0}}
+COMMON = {"extremes": "", "tolerance": {"f32": 2000.0, "f64": 20000.0}}
 RANKS = {"shapes": [(5, 3), (3, 5), (2, 20, 12), (4, 4), (1, 1)], "extremes": "", "layouts": ("strided",)}
 
 ROWS = [
+    row("eigh", L.eigh, huge, name="eigh_huge", shapes=SQUARE[:4], attrs=[{"UPLO": "L"}], grad=False, check=eigenvectors, extremes="", layouts=()),
+    row("svd", L.svd, huge, name="svd_huge", shapes=ANY[:6], attrs=[{"full_matrices": False}], grad=False, check=singular_vectors, extremes="", layouts=()),
     row("eigh", L.eigh, normal, name="eigh_factors", shapes=SQUARE, attrs=[{"UPLO": "L"}, {"UPLO": "U"}], grad=False, check=eigenvectors, extremes="", layouts=("transposed", "strided")),
     # Paddle's gradients of batches take the first matrix's values for all: the references are NumPy, and finite differences.
     row("eigh", eigen_squares, spread, shapes=SQUARE[:5], layouts=("transposed", "strided"),

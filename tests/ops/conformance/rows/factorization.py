@@ -48,7 +48,8 @@ def orthogonal(outputs, arrays, attrs):
     assert q.shape[-1] == (x.shape[-2] if attrs["mode"] == "complete" else min(x.shape[-2:]))
 
 
-COMMON = {"scale": "tensor", "extremes": "", "tolerance": {"f32": 400.0, "f64": 4000.0}}
+VIEWS = ("transposed", "strided")  # rows that overlap make a matrix singular
+COMMON = {"layouts": VIEWS, "scale": "tensor", "extremes": "", "tolerance": {"f32": 400.0, "f64": 4000.0}}
 RIGHT = [
     ((4, 4), (4, 2)),
     ((3, 5, 5), (3, 5, 1)),
@@ -65,22 +66,23 @@ FLAGS = [
 ]
 
 ROWS = [
-    row("cholesky", lambda x, upper: L.cholesky(symmetric(x), upper), positive, shapes=SQUARE, attrs=[{"upper": False}, {"upper": True}], layouts=(), **COMMON),
+    row("cholesky", lambda x, upper: L.cholesky(symmetric(x), upper), positive, shapes=SQUARE, attrs=[{"upper": False}, {"upper": True}], **COMMON),
     row("cholesky_solve", lambda x, y, upper: L.cholesky_solve(y, paddle.triu(x) if upper else paddle.tril(x), upper), regular, normal, shapes=RIGHT, attrs=[{"upper": False}, {"upper": True}], **COMMON),
     # Paddle's gradient of a lower unit triangle has elements above the diagonal.
     row("triangular_solve", L.triangular_solve, regular, normal, shapes=RIGHT, attrs=FLAGS, reference=triangular_solve, **COMMON),
     row("solve", L.solve, regular, normal, shapes=[*RIGHT, ((4, 4), (4,)), ((3, 4, 4), (3, 4)), ((3, 5, 5), (5,))], static="shape inference of programs does not broadcast batches", **COMMON),
-    row("inverse", L.inv, regular, shapes=SQUARE, layouts=("transposed", "strided"), **COMMON),
-    row("determinant", lambda x: L.det(x / 3), regular, shapes=SQUARE, layouts=("transposed", "strided"), **COMMON),
-    row("slogdet", L.slogdet, regular, shapes=SQUARE, layouts=("transposed", "strided"), static="shape inference of programs gives another shape", **COMMON),
-    row("slogdet_v2", paddle._C_ops.slogdet_v2, regular, shapes=SQUARE, layouts=("transposed", "strided"), **COMMON),
-    row("lu", lambda x: L.lu(x, get_infos=True), regular, shapes=ANY, layouts=("transposed", "strided"), **COMMON),
-    row("lu_unpack", lambda x: L.lu_unpack(*L.lu(x)), regular, shapes=ANY, layouts=("transposed", "strided"), also=["lu", "lu_grad"], **COMMON),
+    row("inverse", L.inv, regular, shapes=SQUARE, **COMMON),
+    row("determinant", lambda x: L.det(x / 3), regular, shapes=SQUARE, **COMMON),
+    row("slogdet", L.slogdet, regular, shapes=SQUARE, static="shape inference of programs gives another shape", **COMMON),
+    row("slogdet_v2", paddle._C_ops.slogdet_v2, regular, shapes=SQUARE, **COMMON),
+    row("lu", lambda x: L.lu(x, get_infos=True), regular, shapes=ANY, **COMMON),
+    row("lu_unpack", lambda x: L.lu_unpack(*L.lu(x)), regular, shapes=ANY, also=["lu"], **COMMON),
     # Paddle's gradient of the factors of a transposed system is another one.
     row("lu_solve", lambda y, x, trans: L.lu_solve(y, *L.lu(x), trans), normal, regular, shapes=[(y, x) for x, y in RIGHT if len(x) == len(y)], attrs=[{"trans": "N"}, {"trans": "T"}], also=["lu"],
         reference=lambda y, x, trans: np.linalg.solve(x if trans == "N" else np.swapaxes(x, -1, -2), y), **COMMON),
-    row("qr", L.qr, normal, name="qr_factors", shapes=ANY, attrs=[{"mode": "reduced"}, {"mode": "complete"}], grad=False, check=orthogonal, extremes="", layouts=("transposed", "strided")),
-    row("qr", L.qr, regular, shapes=ANY, layouts=("transposed", "strided"), **COMMON),
-    row("matrix_power", L.matrix_power, regular, shapes=SQUARE[:6], attrs=[{"n": 3}, {"n": 1}, {"n": 6}, {"n": -1}, {"n": -2}], layouts=("transposed", "strided"), **COMMON),
-    row("matrix_power", L.matrix_power, regular, name="matrix_power_zero", shapes=SQUARE[:3], attrs=[{"n": 0}], grad=False, layouts=(), **COMMON),
+    row("qr", L.qr, normal, name="qr_factors", shapes=ANY, attrs=[{"mode": "reduced"}, {"mode": "complete"}], grad=False, check=orthogonal, extremes=""),
+    row("qr", L.qr, lambda d: normal(d) * 1e30, name="qr_huge", shapes=ANY[:5], attrs=[{"mode": "reduced"}], grad=False, check=orthogonal, extremes="", layouts=()),
+    row("qr", L.qr, regular, shapes=ANY, **COMMON),
+    row("matrix_power", L.matrix_power, regular, shapes=SQUARE[:6], attrs=[{"n": 3}, {"n": 1}, {"n": 6}, {"n": -1}, {"n": -2}], **COMMON),
+    row("matrix_power", L.matrix_power, regular, name="matrix_power_zero", shapes=SQUARE[:3], attrs=[{"n": 0}], grad=False, **COMMON),
 ]  # fmt: skip
