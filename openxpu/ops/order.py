@@ -64,6 +64,50 @@ def plan_pick_grad(b: PlanBuilder, indices: Tensor, d: Tensor, dx: Tensor, axis:
         )
 
 
+def _reduced_last(x: Tensor, axes: Sequence[int]) -> tuple[Tensor, int]:
+    """x with the reduced dimensions last, and how many elements they have; all of them when none is named."""
+    reduced = sorted({normalize(axis, x.ndim) for axis in axes}) if axes and x.ndim else list(range(x.ndim))
+    order = [d for d in range(x.ndim) if d not in reduced] + reduced
+    return x.permute(*order), math.prod(x.shape[d] for d in reduced)
+
+
+def plan_median(
+    b: PlanBuilder, x: Tensor, out: Tensor, indices: Tensor, axes: Sequence[int], mean: bool, skip_nan: bool
+) -> None:
+    """The median over `axes`: of an even number of elements the mean of the middle two, or the lower of them; `indices`
+    says where in the reduced elements they are."""
+    view, n = _reduced_last(x, axes)
+    if not out.numel:
+        return
+    if not x.numel:
+        raise Unsupported("the median of nothing is not planned.")
+    rows = x.numel // n
+    values, places = _sorted(b, dense(b, view).reshape(rows, n), -1)
+    acc = dtype_constexpr(compute_dtype(x.dtype) if x.dtype in FLOATS else "f64")
+    b.launch(
+        "order.median_rows", rows, values, places, out, indices, n, cost=16 * rows,
+        NAN="skipped" if skip_nan else "kept", MEAN=int(mean), ACC=acc,
+    )  # fmt: skip
+
+
+def plan_median_grad(
+    b: PlanBuilder, x: Tensor, indices: Tensor, d: Tensor, dx: Tensor, axes: Sequence[int], mean: bool
+) -> None:
+    view, n = _reduced_last(dx, axes)
+    if not dx.numel:
+        return
+    rows = dx.numel // n
+    whole = dx if view.contiguous else b.scratch(view.shape, dx.dtype)
+    b.zero(whole)
+    acc = dtype_constexpr(compute_dtype(dx.dtype) if dx.dtype in FLOATS else "f64")
+    b.launch(
+        "order.median_grad_rows", rows, dense(b, _reduced_last(x, axes)[0]), dense(b, indices), dense(b, d), whole, n,
+        cost=4 * x.nbytes, MEAN=int(mean), ACC=acc, BLOCK=min(1024, max(16, power_of_two(n))),
+    )  # fmt: skip
+    if whole is not dx:
+        plan_copy(b, whole, view)
+
+
 def plan_searchsorted(
     b: PlanBuilder, sequence: Tensor, values: Tensor, out: Tensor, right: bool = False
 ) -> None:

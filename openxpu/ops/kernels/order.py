@@ -169,3 +169,65 @@ def segment_pool_grad(
                 best = tl.load(out + segment * width + col + lane, mask=mask, other=0)
                 g = tl.where(tl.load(x + i * width + col + lane, mask=mask, other=0) == best, g, 0)
             tl.store(dx + i * width + col + lane, g.to(dx.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def median_rows(values, places, out, indices, n, NAN: tl.constexpr, MEAN: tl.constexpr, ACC: tl.constexpr):
+    """The middle of a sorted row, NaN last: of an even number the mean of both, with MEAN, or the lower one; and where they
+    were. A row with a NaN is its first NaN, or, with NAN skipped, the median of the others; index -1 where there is none."""
+    row = tl.program_id(0).to(tl.int64)
+    values += row * n
+    places += row * n
+    valid = n
+    while (valid > 0) & (tl.load(values + tl.maximum(valid, 1) - 1) != tl.load(values + tl.maximum(valid, 1) - 1)):
+        valid -= 1
+    none = valid == 0
+    high = tl.where(none, 0, valid // 2)
+    low = tl.where(none, 0, (valid - 1) // 2)
+    if NAN == "kept":
+        none = False
+        high = tl.where(valid < n, valid, high)
+        low = tl.where(valid < n, valid, low)
+    left = tl.load(values + low)
+    if MEAN:
+        mean = (left.to(ACC) + tl.load(values + high).to(ACC)) / 2
+        tl.store(out + row, tl.where(low == high, left.to(ACC), mean).to(out.dtype.element_ty))
+        tl.store(indices + 2 * row, tl.where(none, -1, tl.load(places + low)))
+        tl.store(indices + 2 * row + 1, tl.where(none, -1, tl.load(places + high)))
+    else:
+        tl.store(out + row, left)
+        tl.store(indices + row, tl.where(none, -1, tl.load(places + low)))
+
+
+@triton.jit
+def median_grad_rows(x, indices, d, dx, n, MEAN: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr):
+    """d put to the middle element, half of it to each of two; a mean of equal ones is that of all which are equal to it.
+    dx was zeroed."""
+    row = tl.program_id(0).to(tl.int64)
+    x += row * n
+    dx += row * n
+    g = tl.load(d + row)
+    if MEAN:
+        low = tl.load(indices + 2 * row)
+        high = tl.load(indices + 2 * row + 1)
+        if low >= 0:
+            middle = tl.load(x + low)
+            lane = tl.arange(0, BLOCK)
+            count = tl.full((), 0, tl.int32)
+            if middle == tl.load(x + high):
+                for start in range(0, n, BLOCK):
+                    same = (tl.load(x + start + lane, mask=lane < n - start, other=0) == middle) & (lane < n - start)
+                    count += tl.sum(same.to(tl.int32), axis=0)
+            if count > 0:
+                share = (g.to(ACC) / count).to(dx.dtype.element_ty)
+                for start in range(0, n, BLOCK):
+                    same = (tl.load(x + start + lane, mask=lane < n - start, other=0) == middle) & (lane < n - start)
+                    tl.store(dx + start + lane, tl.zeros([BLOCK], share.dtype) + share, mask=same)
+            else:
+                part = tl.where(low == high, g.to(ACC), g.to(ACC) / 2).to(dx.dtype.element_ty)
+                tl.store(dx + low, part)
+                tl.store(dx + high, part)
+    else:
+        low = tl.load(indices + row)
+        if low >= 0:
+            tl.store(dx + low, g)

@@ -106,3 +106,47 @@ def segment_pool_grad(
     dx: Tensor,
 ) -> None:
     order.plan_segment_pool_grad(b, x, ids, out, sizes, dout, dx, pooltype)
+
+
+@phi_kernel
+def median(
+    b: PlanBuilder, x: Tensor, axes: list[int], keepdim: bool, mode: str, out: Tensor, indices: Tensor
+) -> None:
+    order.plan_median(b, x, out, required(b, indices, "i64"), axes, mode == "avg", False)
+
+
+@phi_kernel
+def median_grad(
+    b: PlanBuilder,
+    x: Tensor,
+    median: Tensor,
+    indices: Tensor,
+    dout: Tensor,
+    axes: list[int],
+    keepdim: bool,
+    mode: str,
+    dx: Tensor,
+) -> None:
+    order.plan_median_grad(b, x, indices, dout, dx, axes, mode == "avg")
+
+
+@phi_kernel
+def nanmedian(
+    b: PlanBuilder, x: Tensor, axes: list[int], keepdim: bool, mode: str, out: Tensor, indices: Tensor
+) -> None:
+    order.plan_median(b, x, out, required(b, indices, "i64"), axes, mode == "avg", True)
+
+
+@phi_kernel
+def nanmedian_grad(
+    b: PlanBuilder,
+    x: Tensor,
+    median: Tensor,
+    indices: Tensor,
+    dout: Tensor,
+    axes: list[int],
+    keepdim: bool,
+    mode: str,
+    dx: Tensor,
+) -> None:
+    order.plan_median_grad(b, x, indices, dout, dx, axes, mode == "avg")

@@ -25,6 +25,12 @@ def enough(shapes, attrs):
     return -len(shape) <= axis < len(shape) and shape[axis] >= attrs["k"]
 
 
+def somewhere(shapes, attrs):
+    if isinstance(attrs["axis"], list):
+        return len(shapes[0]) > 1 and 0 not in shapes[0]
+    return something_along(shapes, attrs)
+
+
 def rising(d):
     return np.sort(normal(d), axis=-1)
 
@@ -32,6 +38,14 @@ def rising(d):
 def segments(d):
     """Ascending ids, some of which do not occur."""
     return np.sort(d.rng.integers(0, 2 * d.shape[0], d.shape))
+
+
+def with_nans(d):
+    return np.where(d.rng.random(d.shape) < 0.3, np.nan, ties(d))
+
+
+def distinct_with_nans(d):
+    return np.where(d.rng.random(d.shape) < 0.3, np.nan, distinct(d))
 
 
 def pooled(name):
@@ -47,7 +61,14 @@ CHOSEN = [
     ((1, 1), (1, 1), (1, 1)),
 ]
 
+MEDIANS = [{"axis": -1}, {"axis": 0, "keepdim": True}, {"axis": 1}, {"axis": None}, {"axis": -1, "mode": "min"}]
+
 ROWS = [
+    row("median", lambda x, **a: paddle.median(x, **a), distinct, shapes=SHORT, attrs=MEDIANS[:4], valid=something_along, extremes="", dtypes=("f32", "f64")),
+    row("median", lambda x, **a: paddle.median(x, **a)[0], ties, name="median_lower", shapes=SHORT, attrs=MEDIANS[4:], valid=something_along, extremes="i", grad=False),
+    row("nanmedian", lambda x, **a: paddle.nanmedian(x, **a), distinct, shapes=SHORT, attrs=[*MEDIANS[:4], {"axis": [0, 1]}], valid=somewhere, extremes="", dtypes=("f32", "f64")),
+    row("nanmedian", lambda x, **a: paddle.nanmedian(x, **a), distinct_with_nans, name="nanmedian_skips", shapes=[(3, 7), (33, 65)], attrs=MEDIANS[:4], extremes="", dtypes=("f32", "f64"), finite=False),
+    row("nanmedian", lambda x, **a: paddle.nanmedian(x, **a)[0], with_nans, name="nanmedian_lower", shapes=SHORT, attrs=MEDIANS[4:], valid=something_along, extremes="", grad=False, dtypes=("f32", "f64")),
     row("kthvalue", paddle.kthvalue, distinct, shapes=ALONG, attrs=K, valid=enough, extremes="", without={"f16": "Paddle's CPU has none", "bf16": "as f16"}),
     row("mode", lambda x, **a: paddle.mode(x, **a)[0], ties, shapes=SHORT, attrs=MODES, valid=something_along, extremes="i", grad=False),
     row("mode", paddle.mode, distinct, name="mode_where", shapes=SHORT, attrs=MODES, valid=something_along, extremes=""),
