@@ -126,8 +126,8 @@ def plan_searchsorted(
 
 def plan_histogram(b: PlanBuilder, x: Tensor, out: Tensor, low: float, high: float) -> None:
     """How many of x lie in each of as many equal parts of [low, high] as out has elements; of all of x when low is high."""
-    b.zero(out)
     if not x.numel:
+        b.zero(out)
         return
     x = dense(b, x).reshape(x.numel)
     found = low == high
@@ -138,10 +138,16 @@ def plan_histogram(b: PlanBuilder, x: Tensor, out: Tensor, low: float, high: flo
         plan_max(b, x, most, (0,))
     acc = x.dtype if x.dtype in FLOATS else "i64"
     bounds = [F64(low), F64(high)] if acc != "i64" else [I64(int(low)), I64(int(high))]
+    n, bins = x.numel, out.numel
+    number, counts = b.scratch((n,), "i32"), b.scratch((bins + 1,), "i64")  # the last for what lies outside
     b.launch(
-        "order.histogram", 1, x, least, most, out, x.numel, I64(out.numel), *bounds,
-        cost=8 * x.numel, FOUND=int(found), ACC=dtype_constexpr(acc),
+        "order.histogram_bins", -(-n // _BLOCK), x, least, most, number, n, I64(bins), *bounds,
+        cost=4 * x.nbytes, FOUND=int(found), ACC=dtype_constexpr(acc), BLOCK=_BLOCK,
     )  # fmt: skip
+    b.launch(
+        "order.bincount", 1, number, None, counts, n, I64(bins + 1), cost=8 * n, WEIGHTED=0, BLOCK=_BLOCK
+    )
+    b.copy(out, counts.view((bins,)))
 
 
 def plan_bincount(b: PlanBuilder, x: Tensor, weights: Tensor | None, out: Tensor, least: int = 0) -> None:

@@ -25,10 +25,16 @@ def _lanes(
             math.prod(like.shape[axis + 1 :]),
         )
     lanes = outer * inner
-    block = 256 if lanes >= 2048 else 64 if lanes >= 128 else 16
+    columns = inner >= 16
+    if columns:
+        block = 256 if inner >= 256 else 64 if inner >= 64 else 16
+        grid: tuple[int, ...] = (-(-inner // block), outer)
+    else:
+        block = 256 if lanes >= 2048 else 64 if lanes >= 128 else 16
+        grid = (-(-lanes // block),)
     b.launch(
-        f"running.{kernel}", -(-lanes // block), *tensors, lanes, extent, inner,
-        cost=16 * like.nbytes, **flags, BLOCK=block,
+        f"running.{kernel}", grid, *tensors, lanes, extent, inner,
+        cost=16 * like.nbytes, **flags, COLUMNS=int(columns), BLOCK=block,
     )  # fmt: skip
 
 

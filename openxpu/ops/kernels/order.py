@@ -45,8 +45,11 @@ def search(sequence, values, out, count, n, m, rows, steps, RIGHT: tl.constexpr,
 
 
 @triton.jit
-def histogram(x, least, most, out, n, bins, low, high, FOUND: tl.constexpr, ACC: tl.constexpr):
-    """out[bin] = how many of x lie in it; the range is [low, high], or, FOUND, what `least` and `most` hold. One program."""
+def histogram_bins(
+    x, least, most, number, n, bins, low, high, FOUND: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
+):
+    """number = the bin of each of x, `bins` for those outside; the range is [low, high], or, FOUND, what `least` and `most`
+    hold."""
     a = tl.cast(low, ACC)
     z = tl.cast(high, ACC)
     if FOUND:
@@ -55,15 +58,14 @@ def histogram(x, least, most, out, n, bins, low, high, FOUND: tl.constexpr, ACC:
     same = a == z
     a = tl.where(same, a - 1, a)
     z = tl.where(same, z + 1, z)
-    for i in range(0, n):
-        v = tl.load(x + i).to(ACC)
-        if (v >= a) & (v <= z):
-            if ACC.is_floating():
-                bin = ((v - a) * bins / (z - a)).to(tl.int64)
-            else:
-                bin = (v - a) * bins // (z - a)
-            place = out + tl.minimum(bin, bins - 1)
-            tl.store(place, tl.load(place) + 1)
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    v = tl.load(x + at, mask=at < n, other=0).to(ACC)
+    if ACC.is_floating():
+        bin = ((v - a) * bins / (z - a)).to(tl.int64)
+    else:
+        bin = (v - a) * bins // (z - a)
+    bin = tl.where((v >= a) & (v <= z), tl.minimum(bin, bins - 1), bins)
+    tl.store(number + at, bin.to(tl.int32), mask=at < n)
 
 
 @triton.jit
@@ -179,7 +181,9 @@ def median_rows(values, places, out, indices, n, NAN: tl.constexpr, MEAN: tl.con
     values += row * n
     places += row * n
     valid = n
-    while (valid > 0) & (tl.load(values + tl.maximum(valid, 1) - 1) != tl.load(values + tl.maximum(valid, 1) - 1)):
+    while (valid > 0) & (
+        tl.load(values + tl.maximum(valid, 1) - 1) != tl.load(values + tl.maximum(valid, 1) - 1)
+    ):
         valid -= 1
     none = valid == 0
     high = tl.where(none, 0, valid // 2)
@@ -200,6 +204,12 @@ def median_rows(values, places, out, indices, n, NAN: tl.constexpr, MEAN: tl.con
 
 
 @triton.jit
+def equal(a, b):
+    """A NaN is as good as another."""
+    return (a == b) | ((a != a) & (b != b))
+
+
+@triton.jit
 def median_grad_rows(x, indices, d, dx, n, MEAN: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr):
     """d put to the middle element, half of it to each of two; a mean of equal ones is that of all which are equal to it.
     dx was zeroed."""
@@ -208,25 +218,25 @@ def median_grad_rows(x, indices, d, dx, n, MEAN: tl.constexpr, ACC: tl.constexpr
     dx += row * n
     g = tl.load(d + row)
     if MEAN:
-        low = tl.load(indices + 2 * row)
-        high = tl.load(indices + 2 * row + 1)
-        if low >= 0:
-            middle = tl.load(x + low)
+        low = tl.maximum(tl.load(indices + 2 * row), 0)  # -1 where all are NaN
+        high = tl.maximum(tl.load(indices + 2 * row + 1), 0)
+        middle = tl.load(x + low)
+        if equal(middle, tl.load(x + high)):
             lane = tl.arange(0, BLOCK)
             count = tl.full((), 0, tl.int32)
-            if middle == tl.load(x + high):
-                for start in range(0, n, BLOCK):
-                    same = (tl.load(x + start + lane, mask=lane < n - start, other=0) == middle) & (lane < n - start)
-                    count += tl.sum(same.to(tl.int32), axis=0)
-            if count > 0:
-                share = (g.to(ACC) / count).to(dx.dtype.element_ty)
-                for start in range(0, n, BLOCK):
-                    same = (tl.load(x + start + lane, mask=lane < n - start, other=0) == middle) & (lane < n - start)
-                    tl.store(dx + start + lane, tl.zeros([BLOCK], share.dtype) + share, mask=same)
-            else:
-                part = tl.where(low == high, g.to(ACC), g.to(ACC) / 2).to(dx.dtype.element_ty)
-                tl.store(dx + low, part)
-                tl.store(dx + high, part)
+            for start in range(0, n, BLOCK):
+                inside = lane < n - start
+                same = equal(tl.load(x + start + lane, mask=inside, other=0), middle) & inside
+                count += tl.sum(same.to(tl.int32), axis=0)
+            share = (g.to(ACC) / count).to(dx.dtype.element_ty)
+            for start in range(0, n, BLOCK):
+                inside = lane < n - start
+                same = equal(tl.load(x + start + lane, mask=inside, other=0), middle) & inside
+                tl.store(dx + start + lane, tl.zeros([BLOCK], share.dtype) + share, mask=same)
+        else:
+            half = (g.to(ACC) / 2).to(dx.dtype.element_ty)
+            tl.store(dx + low, half)
+            tl.store(dx + high, half)
     else:
         low = tl.load(indices + row)
         if low >= 0:

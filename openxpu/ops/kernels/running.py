@@ -4,18 +4,33 @@ import triton.language as tl
 
 
 @triton.jit
-def place(count, extent, inner, BLOCK: tl.constexpr):
-    """The lanes of this program: where each begins, and which exist."""
-    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    return (lane // inner) * extent * inner + lane % inner, lane < count
+def place(count, extent, inner, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
+    """The lanes of this program: where each begins, and which exist. With COLUMNS they are neighbours: program (block of
+    inner, outer)."""
+    if COLUMNS:
+        first = tl.program_id(0).to(tl.int64) * BLOCK
+        lane = tl.arange(0, BLOCK)
+        return tl.program_id(1).to(tl.int64) * extent * inner + first + lane, lane < inner - first
+    else:
+        lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        return (lane // inner) * extent * inner + lane % inner, lane < count
 
 
 @triton.jit
 def extremes(
-    x, out, indices, count, extent, inner, LARGEST: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
+    x,
+    out,
+    indices,
+    count,
+    extent,
+    inner,
+    LARGEST: tl.constexpr,
+    ACC: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """The largest (smallest) so far and where it is: of equal ones the last; a NaN stays."""
-    at, mask = place(count, extent, inner, BLOCK)
+    at, mask = place(count, extent, inner, COLUMNS, BLOCK)
     best = tl.load(x + at, mask=mask, other=0).to(ACC)
     index = tl.zeros([BLOCK], tl.int32)
     for i in range(0, extent):
@@ -33,8 +48,8 @@ def extremes(
 
 
 @triton.jit
-def products(x, out, count, extent, inner, ACC: tl.constexpr, BLOCK: tl.constexpr):
-    at, mask = place(count, extent, inner, BLOCK)
+def products(x, out, count, extent, inner, ACC: tl.constexpr, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
+    at, mask = place(count, extent, inner, COLUMNS, BLOCK)
     total = tl.full([BLOCK], 1, ACC)
     for _i in range(0, extent):
         total = total * tl.load(x + at, mask=mask, other=1).to(ACC)
@@ -43,10 +58,12 @@ def products(x, out, count, extent, inner, ACC: tl.constexpr, BLOCK: tl.constexp
 
 
 @triton.jit
-def products_grad(x, d, dx, count, extent, inner, ACC: tl.constexpr, BLOCK: tl.constexpr):
+def products_grad(
+    x, d, dx, count, extent, inner, ACC: tl.constexpr, COLUMNS: tl.constexpr, BLOCK: tl.constexpr
+):
     """dx[i] = (product of x[:i]) * s[i], where s[i] = d[i] + x[i + 1] * s[i + 1]: no division, so zeros are no special case.
     dx is in ACC: s waits there for the products, which run the other way."""
-    begin, mask = place(count, extent, inner, BLOCK)
+    begin, mask = place(count, extent, inner, COLUMNS, BLOCK)
     at = begin + (extent - 1).to(tl.int64) * inner
     after = tl.full([BLOCK], 0, ACC)
     for _i in range(0, extent):
@@ -64,9 +81,19 @@ def products_grad(x, d, dx, count, extent, inner, ACC: tl.constexpr, BLOCK: tl.c
 
 
 @triton.jit
-def log_sums(x, out, count, extent, inner, REVERSE: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr):
+def log_sums(
+    x,
+    out,
+    count,
+    extent,
+    inner,
+    REVERSE: tl.constexpr,
+    ACC: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """log of the running sum of exp(x): the largest so far is taken out of the sum."""
-    at, mask = place(count, extent, inner, BLOCK)
+    at, mask = place(count, extent, inner, COLUMNS, BLOCK)
     step = inner.to(tl.int64)
     if REVERSE:
         at += (extent - 1) * step
@@ -85,10 +112,20 @@ def log_sums(x, out, count, extent, inner, REVERSE: tl.constexpr, ACC: tl.conste
 
 @triton.jit
 def log_sums_grad(
-    x, out, d, dx, count, extent, inner, REVERSE: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
+    x,
+    out,
+    d,
+    dx,
+    count,
+    extent,
+    inner,
+    REVERSE: tl.constexpr,
+    ACC: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """dx[i] = sum over j from i on of d[j] * exp(x[i] - out[j]); out never falls, so every exponent is at most 0."""
-    at, mask = place(count, extent, inner, BLOCK)
+    at, mask = place(count, extent, inner, COLUMNS, BLOCK)
     step = inner.to(tl.int64)
     if REVERSE:
         step = -step
