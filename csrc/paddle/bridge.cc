@@ -607,6 +607,13 @@ void replay_stages(const phi::CustomContext& context, Call& call, const CachedPl
       stream.copy(counts.data(), kept.data(), 8 * counts.size(), OPENXPU_CARD_TO_HOST);
     }
     stream.synchronize();
+    for (int64_t count : counts) {
+      if (count < 0) {
+        throw Error("Kernel " + kernel.name +
+                    " was given values from which no size follows: a negative number among those "
+                    "that say how many elements a result has.");
+      }
+    }
     stage = stage->measure()->next.get();
     for (size_t i = 0; i < entry.outputs.size(); ++i) {
       const size_t index = call.first_output + i;

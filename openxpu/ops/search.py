@@ -13,6 +13,7 @@ from openxpu.ops.softmax import COLUMN_TILE, split_axis
 if TYPE_CHECKING:
     from openxpu.runtime import Array
 
+_SELECTED = 1024  # of more elements than these, a selection one after the other does not pay
 _INTEGER_RANGES = {"u8": (0, 255), "i8": (-(2**7), 2**7 - 1), "i16": (-(2**15), 2**15 - 1)}
 _INTEGER_RANGES |= {"i32": (-(2**31), 2**31 - 1), "i64": (-(2**63), 2**63 - 1)}
 
@@ -60,10 +61,9 @@ def plan_topk(
         raise ValueError(f"topk of {k} elements from {n}")
     if x.numel == 0:
         return
-    if k > 1024:
-        raise Unsupported(
-            f"topk selects one element after the other, which does not pay for k = {k} (limit 1024)."
-        )
+    if k > _SELECTED:
+        _plan_sorted_topk(b, x, values, indices, k, axis, largest)
+        return
     acc, _ = _compare_in(x, largest)
     kind = "i64" if acc in ("f64", "i64") else "i32"
     low, high = _INTEGER_RANGES[kind]
@@ -95,6 +95,20 @@ def plan_topk(
             "search.top_rows", outer, x, values, indices, n, k, *bounds, cost=8 * x.nbytes, **flags,
             BLOCK=block, K=tile,
         )  # fmt: skip
+
+
+def _plan_sorted_topk(
+    b: PlanBuilder, x: Tensor, values: Tensor, indices: Tensor, k: int, axis: int, largest: bool
+) -> None:
+    """Everything is sorted, and the first k are taken."""
+    from openxpu.ops.layout import normalize, part, plan_copy
+    from openxpu.ops.sort import plan_argsort
+
+    axis = normalize(axis, x.ndim)
+    whole = b.scratch(x.shape, x.dtype), b.scratch(x.shape, "i64")
+    plan_argsort(b, x, *whole, axis, largest)
+    for source, result in zip(whole, (values, indices), strict=True):
+        plan_copy(b, part(source, axis, 0, k), result)
 
 
 def plan_topk_grad(b: PlanBuilder, indices: Tensor, dout: Tensor, dx: Tensor, axis: int = -1) -> None:

@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import paddle
 import pytest
-from execute import NAMES, execute
+from execute import INTERPRETED, NAMES, execute
 from reference import Reference
 
 from openxpu.ops import search as ops
@@ -72,6 +72,19 @@ def test_special_values(dtype: Any, axis: int, largest: bool) -> None:
     np.testing.assert_array_equal(
         execute(ops.plan_arg_best, [x], [((3,), "i64")], axis, largest)[0], best(wide, axis)
     )
+
+
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter takes an element at a time")
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize(("shape", "axis"), [((2, 5000), 1), ((3000, 3), 0)])
+def test_topk_of_many(shape: Any, axis: int, largest: bool) -> None:
+    x = ties(shape, np.float32)
+    k = 1500
+    expected = np.argsort(-x if largest else x, axis=axis, kind="stable").take(range(k), axis)
+    out = expected.shape
+    values, indices = execute(ops.plan_topk, [x], [(out, "f32"), (out, "i64")], k, axis, largest)
+    np.testing.assert_array_equal(indices, expected)
+    np.testing.assert_array_equal(values, np.take_along_axis(x, expected, axis))
 
 
 @pytest.mark.parametrize("largest", [True, False])
