@@ -146,6 +146,8 @@ def plan_pow_scalar(b: PlanBuilder, x: Tensor, out: Tensor, factor: float) -> No
     cheap = _CHEAP_POWERS.get(float(factor))
     if cheap and (x.dtype in FLOATS or factor in (1, 2)):
         plan_map(b, cheap, [x], out)
+    elif x.dtype not in FLOATS and factor in range(64):
+        plan_map(b, "elementwise.pow_integer", [x], out, [int(factor)], effort=4)
     else:
         plan_map(b, "elementwise.pow_scalar", [x], out, [factor], effort=16)
 

@@ -103,7 +103,7 @@ def round_decimals(x, factor):
 
 @triton.jit
 def sign(x):
-    return tl.where(x > 0, 1, tl.where(x < 0, -1, tl.where(x == x, 0, x))).to(x.dtype)
+    return tl.where(x == x, (x > 0).to(x.dtype) - (x < 0).to(x.dtype), x)
 
 
 @triton.jit

@@ -134,7 +134,7 @@ def pow(x, y):
 
 @triton.jit
 def heaviside(x, y):
-    return tl.where(x == 0, y, tl.where(x < 0, 0.0, 1.0).to(y.dtype))
+    return tl.where(x == 0, y, tl.where(x > 0, 1.0, 0.0).to(y.dtype))
 
 
 @triton.jit
@@ -257,6 +257,19 @@ def add_scalar(x, a):
 @triton.jit
 def pow_scalar(x, a):
     return pow(x, a.to(x.dtype))
+
+
+@triton.jit
+def pow_integer(x, a):
+    """An integer to the power 0 <= a < 64, which wraps."""
+    exponent = a.to(tl.int32)
+    base = x
+    result = x * 0 + 1
+    for _ in tl.static_range(6):
+        result = tl.where((exponent & 1) != 0, result * base, result)
+        base = base * base
+        exponent = exponent >> 1
+    return result
 
 
 @triton.jit

@@ -133,6 +133,7 @@ def run(
     `magnitudes`: the gradients from above are positive."""
     attrs = dict(case.attrs)
     dtype = widened or case.dtype
+    wider = WIDE if widened in ("f64", "c128") else {}
     if case.row.typed:
         attrs["dtype"] = PADDLE[dtype]
     with paddle.base.framework._dygraph_place_guard(place):
@@ -146,7 +147,7 @@ def run(
             else:
                 own = NAMES[array.dtype]
                 tensor = to_paddle(
-                    array.astype(NUMPY[widened if given.dtype is None else WIDE.get(own, own)]), place
+                    array.astype(NUMPY[widened if given.dtype is None else wider.get(own, own)]), place
                 )
             tensor.stop_gradient = not (gradients and given.grad and array.dtype.kind not in "biu")
             tensors.append(tensor)
