@@ -70,17 +70,6 @@ void size_linspace(const void* const* args) {
   out->Resize({phi::Scalar(as<phi::DenseTensor>(args[2])).to<int64_t>()});
 }
 
-// (x, k, axis, largest, sorted, out, indices): in a program k is a tensor, which Paddle's shape
-// inference leaves unread.
-void size_topk(const void* const* args) {
-  const auto& k = as<phi::Scalar>(args[1]);
-  if (!k.FromTensor()) return;
-  common::DDim dims = as<phi::DenseTensor>(args[0]).dims();
-  const int axis = as<int>(args[2]);
-  if (dims.size() > 0) dims[axis < 0 ? axis + dims.size() : axis] = k.to<int64_t>();
-  for (int i : {5, 6}) as<phi::DenseTensor*>(args[i])->Resize(dims);
-}
-
 // (x, states, weights, lengths, dropout, bidirectional, inputs, hidden, layers, mode, seed,
 // is_test, out, dropout state, last states, reserve): what training keeps, as in
 // openxpu/ops/rnn.py.
@@ -139,6 +128,17 @@ void size_hsigmoid(const Arg* kinds, const void* const* args) {
     for (int64_t nodes = as<int>(args[6]) - 1; nodes > 0; nodes >>= 1) ++steps;
   }
   as<phi::DenseTensor*>(args[9])->Resize({as<phi::DenseTensor>(args[0]).dims()[0], steps});
+}
+
+// (x, k, axis, largest, sorted, out, indices): in a program k is a tensor, which Paddle's shape
+// inference leaves unread.
+void size_topk(const void* const* args) {
+  const auto& k = as<phi::Scalar>(args[1]);
+  if (!k.FromTensor()) return;
+  common::DDim dims = as<phi::DenseTensor>(args[0]).dims();
+  const int axis = as<int>(args[2]);
+  if (dims.size() > 0) dims[axis < 0 ? axis + dims.size() : axis] = k.to<int64_t>();
+  for (int i : {5, 6}) as<phi::DenseTensor*>(args[i])->Resize(dims);
 }
 
 // (x, out): Paddle hands over an output with the strides of the input.
@@ -267,12 +267,12 @@ void connect_output_sizes() {
   find_kernel("sequence_mask_scalar")->size_outputs = size_sequence_mask;
   find_kernel("einsum")->size_outputs = cache_einsum_inputs;
   find_kernel("linspace")->size_outputs = size_linspace;
-  find_kernel("topk")->size_outputs = size_topk;
   find_kernel("hsigmoid_loss")->size_optional = size_hsigmoid;
   find_kernel("rnn")->size_outputs = size_rnn;
   find_kernel("fused_rms_norm_ext")->size_outputs = size_row_factors;
   find_kernel("flash_attn_qkvpacked")->size_outputs = size_packed_attention;
   find_kernel("memory_efficient_attention")->size_outputs = size_row_logarithms;
+  find_kernel("topk")->size_outputs = size_topk;
   find_kernel("contiguous")->size_outputs = dense_contiguous;
   for (const char* name : {"contiguous", "strided_copy"}) find_kernel(name)->moves_bits = true;
   find_kernel("solve")->size_outputs = size_solve;

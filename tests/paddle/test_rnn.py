@@ -140,3 +140,16 @@ def test_dropout_is_between_the_layers_and_in_the_gradient() -> None:
         assert abs((ends[0] - ends[1]) / (2 * step) - x.grad.numpy()[index]) < 1e-6
     layer.eval()
     np.testing.assert_array_equal(layer(x)[0].numpy(), layer(x)[0].numpy())
+
+
+def test_a_layer_in_evaluation_has_gradients_too() -> None:
+    gradients = []
+    for training in (True, False):
+        layer, x, _ = made("LSTM", "xpu")
+        layer.train() if training else layer.eval()
+        layer(x)[0].square().sum().backward()
+        gradients.append(
+            [x.grad.numpy(), *(p.grad.numpy() for p in layer.parameters() if p.grad is not None)]
+        )
+    for a, b in zip(*gradients, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)

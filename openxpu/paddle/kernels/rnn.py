@@ -39,7 +39,12 @@ def rnn_grad(
     is_test: bool, dx: Tensor | None, pre_state_grad: Sequence[Tensor | None], weight_grads: Sequence[Tensor | None],
 ) -> None:  # fmt: skip
     net = networks.network(x, weights, mode, layers, bidirectional, hidden_size)
-    dropping = dropout > 0 and layers > 1
+    dropping = dropout > 0 and layers > 1 and not is_test
+    if is_test:  # the forward pass kept nothing: it runs again
+        reserve = b.scratch((net.reserve_size,), net.acc)
+        last = [b.scratch(state.shape, net.acc) for state in pre_state]
+        again = b.scratch(out.shape, net.acc)
+        networks.plan_rnn(b, net, x, pre_state, weights, sequence_length, again, last, reserve, None)
     networks.plan_rnn_grad(
         b, net, x, weights, sequence_length, reserve, dropout_state if dropping else None, dout, state_grad, dx,
         pre_state_grad, weight_grads or [None] * len(weights), dropout,
