@@ -50,7 +50,7 @@ class PlanCache {
 struct Kernel {
   Kernel(std::string name, std::string group) : name(std::move(name)), group(std::move(group)) {}
   const std::string name;
-  const std::string group;  // the Python module that maps it, or "device": needs no plan
+  const std::string group;          // the Python module that maps it, or "device": needs no plan
   std::vector<std::string> dtypes;  // as Paddle writes them; complete once the plug-in is loaded
   std::atomic<uint64_t> native_calls{0};   // ran as compiled kernels on a card's stream
   std::atomic<uint64_t> refused_calls{0};  // the planner refused; ran on the CPU (fallback.cc)

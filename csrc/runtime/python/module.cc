@@ -588,8 +588,9 @@ NB_MODULE(_runtime, m) {
     }
     return list;
   });
-  m.def("set_poison", &set_poison, "byte"_a,
-        "Fills fresh card memory, workspaces and outputs with this byte from now on; -1: no longer.");
+  m.def(
+      "set_poison", &set_poison, "byte"_a,
+      "Fills fresh card memory, workspaces and outputs with this byte from now on; -1: no longer.");
   m.def("trace_start", &trace_start);
   m.def("trace_stop", [] {
     nb::list list;
