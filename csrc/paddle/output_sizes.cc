@@ -141,6 +141,22 @@ void size_topk(const void* const* args) {
   for (int i : {5, 6}) as<phi::DenseTensor*>(args[i])->Resize(dims);
 }
 
+// (x, y, transpose_x, transpose_y, out): Paddle's shape inference does not broadcast the batches of
+// operands of different rank.
+void size_matmul(const void* const* args) {
+  const common::DDim x = as<phi::DenseTensor>(args[0]).dims(),
+                     y = as<phi::DenseTensor>(args[1]).dims();
+  if (x.size() == y.size() || x.size() < 3 || y.size() < 3) return;
+  auto* out = as<phi::DenseTensor*>(args[4]);
+  common::DDim dims = out->dims();
+  for (int i = 0; i + 2 < dims.size(); ++i) {
+    const int at_x = i - (dims.size() - x.size()), at_y = i - (dims.size() - y.size());
+    const int64_t of_x = at_x < 0 ? 1 : x[at_x], of_y = at_y < 0 ? 1 : y[at_y];
+    dims[i] = of_x == 1 ? of_y : of_x;
+  }
+  out->Resize(dims);
+}
+
 // (x, out): Paddle hands over an output with the strides of the input.
 void dense_contiguous(const void* const* args) {
   auto* out = as<phi::DenseTensor*>(args[1]);
@@ -272,6 +288,7 @@ void connect_output_sizes() {
   find_kernel("fused_rms_norm_ext")->size_outputs = size_row_factors;
   find_kernel("flash_attn_qkvpacked")->size_outputs = size_packed_attention;
   find_kernel("memory_efficient_attention")->size_outputs = size_row_logarithms;
+  find_kernel("matmul")->size_outputs = size_matmul;
   find_kernel("topk")->size_outputs = size_topk;
   find_kernel("contiguous")->size_outputs = dense_contiguous;
   for (const char* name : {"contiguous", "strided_copy"}) find_kernel(name)->moves_bits = true;

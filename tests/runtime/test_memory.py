@@ -309,3 +309,25 @@ def test_a_private_arena_is_not_exported(card: _runtime.Card) -> None:
     array = openxpu.zeros(4)
     with pytest.raises(openxpu.Error, match="OPENXPU_ARENA=shared"):
         _runtime.export_memory(array.data_ptr(), 16)
+
+
+def test_fresh_memory_is_poisoned_on_demand(card: _runtime.Card) -> None:
+    _runtime.set_poison(0x5A)
+    try:
+        for stream in (None, card.default_stream):
+            address = card.allocate(1000, stream)
+            card.synchronize()
+            assert ctypes.string_at(address, 1000) == b"\x5a" * 1000
+            ctypes.memset(address, 1, 1000)
+            card.release(address, stream)
+        plan = _runtime.Plan("reads its workspace")
+        plan.add_copy(("t", 0, 0), ("w", 0), 64)
+        plan.workspace_bytes = 64
+        out = openxpu.runtime.empty(64, "u8")
+        for _ in range(2):
+            plan.replay(card.default_stream, [out.data_ptr()], [])
+            assert (openxpu.runtime.to_numpy(out) == 0x5A).all()
+    finally:
+        _runtime.set_poison(-1)
+    with pytest.raises(_runtime.Error, match="0 to 255, or -1 for none; 256 was given"):
+        _runtime.set_poison(256)

@@ -18,6 +18,8 @@ TRANSPOSED = [
 ROWS = [
     row("matmul", lambda x, y, transpose_x=False, transpose_y=False: paddle.matmul(x, y, transpose_x, transpose_y), normal, normal,
         scale="terms", extremes="", tolerance=3.0, shapes=PRODUCTS, cases=TRANSPOSED),
+    # Paddle has no gradient of these.
+    row("matmul", paddle.matmul, normal, normal, name="matmul_ranks", scale="terms", extremes="", tolerance=3.0, grad=False, shapes=[((2, 1, 3, 5), (4, 5, 6)), ((4, 3, 5), (2, 1, 5, 6)), ((2, 3, 1, 3, 5), (1, 4, 5, 6))]),
     row("matmul_with_flatten", lambda x, y, x_num_col_dims, y_num_col_dims: legacy.mul(x, y, "x_num_col_dims", x_num_col_dims, "y_num_col_dims", y_num_col_dims), normal, normal, static="only old programs have it", scale="terms", extremes="",
         cases=[(((3, 5), (5, 4)), {"x_num_col_dims": 1, "y_num_col_dims": 1}), (((2, 3, 5), (5, 4)), {"x_num_col_dims": 2, "y_num_col_dims": 1}), (((3, 2, 5), (2, 5, 4)), {"x_num_col_dims": 1, "y_num_col_dims": 2}),
                (((17, 33), (33, 65)), {"x_num_col_dims": 1, "y_num_col_dims": 1})], shapes=[]),
