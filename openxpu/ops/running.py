@@ -46,6 +46,13 @@ def plan_running_extreme(
     b: PlanBuilder, x: Tensor, out: Tensor, indices: Tensor, axis: int, largest: bool
 ) -> None:
     """The largest (smallest) along `axis` so far, and where it is: of equal ones the last; a NaN stays."""
+    if x.numel and x.ndim and normalize(axis, x.ndim) == x.ndim - 1:
+        n = x.shape[-1]
+        b.launch(
+            "running.extremes_rows", x.numel // n, dense(b, x), out, indices, n, cost=16 * x.nbytes,
+            LARGEST=int(largest), ACC=_acc(x),
+        )  # fmt: skip
+        return
     _lanes(b, "extremes", [dense(b, x), out, indices], x, axis, LARGEST=int(largest), ACC=_acc(x))
 
 

@@ -115,3 +115,39 @@ def test_stages_are_traced_and_counted() -> None:
     assert names == ["select.count_kept", "select.running_counts", "copy", "select.keep"]
     assert openxpu.paddle.native_calls()["masked_select"] == 1
     assert openxpu.paddle.fallbacks() == {}
+
+
+def test_a_negative_number_gives_no_size() -> None:
+    with pytest.raises(Exception, match="no size follows"):
+        paddle.bincount(paddle.to_tensor([3, -1, 2]))
+    assert paddle.bincount(paddle.to_tensor([3, 1])).shape == [4]
+
+
+def test_public_functions() -> None:
+    from openxpu.ops import select
+    from openxpu.runtime import from_numpy, to_numpy
+
+    x, mask, _ = draw(0.5)
+    for share in (0.5, 0.0, 1.0):
+        _, mask, _ = draw(share)
+        np.testing.assert_array_equal(to_numpy(select.nonzero(from_numpy(mask))), np.argwhere(mask))
+        got = to_numpy(select.masked_select(from_numpy(x), from_numpy(mask)))
+        np.testing.assert_array_equal(got, x[mask])
+    whole = np.round(x)
+    wanted = np.unique(whole, return_index=True, return_inverse=True, return_counts=True)
+    for got, want in zip(select.unique(from_numpy(whole)), wanted, strict=True):
+        np.testing.assert_array_equal(to_numpy(got), want.reshape(-1))
+
+
+def test_indices_of_a_slice_share_a_plan() -> None:
+    """Where the slice begins is a dynamic scalar."""
+    x = np.arange(9 * 4 * 5, dtype=np.float32).reshape(9, 4, 5)
+    tensor, index = paddle.to_tensor(x), paddle.to_tensor([2, 0, -1])
+    before = None
+    for start in range(4):
+        np.testing.assert_array_equal(
+            tensor[start : start + 4][:, index].numpy(), x[start : start + 4][:, [2, 0, -1]]
+        )
+        plans = counters.plans().get("index_elementwise_get", (0, 0))[0]
+        before = plans if before is None else before
+        assert plans == before

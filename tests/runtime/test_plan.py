@@ -139,7 +139,7 @@ def planner():
     # Paddle, where an earlier test has imported it, needs its own planner back.
     dispatch = sys.modules.get("openxpu.paddle.dispatch")
     _runtime.set_planner(None if dispatch is None else dispatch.plan)
-    _runtime.set_dynamic_lookup(None)
+    _runtime.set_dynamic_lookup(None if dispatch is None else dispatch.dynamic_arguments)
 
 
 def test_planner_receives_the_call_and_returns_the_plan(planner) -> None:

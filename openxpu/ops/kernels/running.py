@@ -48,6 +48,28 @@ def extremes(
 
 
 @triton.jit
+def extremes_rows(x, out, indices, extent, LARGEST: tl.constexpr, ACC: tl.constexpr):
+    """The same for [rows, extent], one row a program."""
+    row = tl.program_id(0).to(tl.int64) * extent
+    x += row
+    out += row
+    indices += row
+    best = tl.load(x).to(ACC)
+    index = 0
+    for i in range(0, extent):
+        v = tl.load(x + i).to(ACC)
+        if LARGEST:
+            wins = v >= best
+        else:
+            wins = v <= best
+        wins = (v != v) | (wins & (best == best))
+        best = tl.where(wins, v, best)
+        index = tl.where(wins, i, index)
+        tl.store(out + i, best.to(out.dtype.element_ty))
+        tl.store(indices + i, index.to(indices.dtype.element_ty))
+
+
+@triton.jit
 def products(x, out, count, extent, inner, ACC: tl.constexpr, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
     at, mask = place(count, extent, inner, COLUMNS, BLOCK)
     total = tl.full([BLOCK], 1, ACC)
