@@ -178,6 +178,14 @@ def bias_scale(x, a, b):
 
 
 @triton.jit
+def divide_number(x, a, b):
+    """x / (a + ib)."""
+    return divide(
+        x, (tl.where(x[0] == x[0], a, a).to(x[0].dtype), tl.where(x[0] == x[0], b, b).to(x[0].dtype))
+    )
+
+
+@triton.jit
 def divide_scalar(x, a):
     return (x[0] / a.to(x[0].dtype), x[1] / a.to(x[0].dtype))
 
