@@ -17,7 +17,7 @@ def away(d):
 COMMON = dict(dtypes=PAIRS, extremes="", finite=False)
 
 ROWS = [
-    row("complex", paddle.complex, normal, normal, shapes=BROADCAST, extremes="", finite=False),
+    row("complex", paddle.complex, normal, normal, shapes=BROADCAST, extremes="", static="takes gradients of complex results", finite=False),
     row("conj", paddle.conj, normal, extremes="", finite=False, grad=("conj",)),
     row("angle", paddle.angle, normal, extremes="", finite=False),
     row("add", paddle.add, normal, normal, name="add_complex", shapes=BROADCAST, **COMMON),
@@ -25,7 +25,7 @@ ROWS = [
     row("multiply", paddle.multiply, normal, normal, name="multiply_complex", shapes=BROADCAST, **COMMON),
     row("divide", paddle.divide, normal, away, name="divide_complex", shapes=BROADCAST, **COMMON),
     row("scale", lambda x: paddle.scale(x, 2.5, 0.5), normal, name="scale_complex", **COMMON),
-    row("div_scale", lambda x: x / 2.5, normal, name="div_scale_complex", **COMMON),
+    row("div_scale", lambda x: x / 2.5, normal, name="div_scale_complex", static="a program scales", **COMMON),
     row("abs", paddle.abs, away, name="abs_complex", **COMMON),
     row("exp", paddle.exp, normal, name="exp_complex", reference=np.exp, **COMMON),
     row("square", paddle.square, normal, name="square_complex", **COMMON),
