@@ -127,7 +127,11 @@ def plan_add_scalar(b: PlanBuilder, x: Tensor, out: Tensor, value: Scalar) -> No
     plan_map(b, "elementwise.add_scalar", [x], out, [value])
 
 
-def plan_divide_scalar(b: PlanBuilder, x: Tensor, out: Tensor, value: Scalar) -> None:
+def plan_divide_scalar(b: PlanBuilder, x: Tensor, out: Tensor, value: Scalar | Sequence[Scalar]) -> None:
+    """`value` may be complex: (real, imaginary)."""
+    if isinstance(value, Sequence):
+        plan_map(b, "complex.divide_number", [x], out, value)
+        return
     plan_map(b, "elementwise.divide_scalar", [x], out, [value])
 
 

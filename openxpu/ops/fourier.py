@@ -69,11 +69,6 @@ def _real(value: float, dtype: str) -> float | F64:
     return F64(value) if dtype == "f64" else float(value)
 
 
-def _words(x: Tensor) -> Tensor:
-    """Complex numbers of f32 as words of 64 bits, which are moved as a whole; others as reals."""
-    return x.reinterpret("i64") if x.dtype == "c64" else x.reals
-
-
 def _launch(
     b: PlanBuilder, x: Tensor, out: Tensor, n: int, lanes: int, outer: int, steps: Sequence[int], *,
     count: int, kept: int, kind: tuple[str, str], forward: bool, scale: float, dense: tuple[bool, bool],
@@ -92,7 +87,7 @@ def _launch(
     work = b.scratch((programs, 4, n, width), dtype)
     sign = 1.0 if forward else -1.0
     b.launch(
-        "fourier.transform", programs, _words(x), _words(out), work, table, order,
+        "fourier.transform", programs, x.words, out.words, work, table, order,
         table if twist is None else twist[0], n, len(radices), count, kept, groups, blocks, programs, lanes, *steps,
         _real(sign, dtype), _real(sign, dtype), _real(scale, dtype),
         cost=groups * width * n * 8 * (len(radices) + 2), IN=kind[0], OUT=kind[1],

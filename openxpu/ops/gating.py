@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from openxpu.ops.creation import plan_arange
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
 from openxpu.ops.pointwise import compute_dtype, plan_map
@@ -40,12 +42,17 @@ def plan_swiglu_grad(
         plan_map(b, "gating.swiglu_grad_y", [gate, d], dy, effort=3)
 
 
+def _middle(low: float, high: float) -> float:
+    """In f32, in which Paddle has both."""
+    return float(np.float32(low) + np.float32(high)) / 2
+
+
 def plan_rrelu(
     b: PlanBuilder, x: Tensor, out: Tensor, noise: Tensor, low: float, high: float, test: bool
 ) -> None:
     """x times noise, which is 1 for x >= 0 and else drawn from [low, high); in a test their mean."""
     if test:
-        plan_map(b, "gating.rrelu_fixed", [x], noise, [(low + high) / 2])
+        plan_map(b, "gating.rrelu_fixed", [x], noise, [_middle(low, high)])
     else:
         drawn = b.scratch(x.shape, compute_dtype(x.dtype))
         plan_uniform(b, drawn, 0.0, 1.0)

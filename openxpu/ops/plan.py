@@ -141,6 +141,11 @@ class Tensor:
         """A tensor whose pointer is to reals: complex numbers as pairs, whose strides still count pairs."""
         return replace(self, dtype=PARTS.get(self.dtype, self.dtype))
 
+    @property
+    def words(self) -> Tensor:
+        """Complex numbers of f32 as words of 64 bits, which are moved as a whole; others as `reals`."""
+        return self.reinterpret("i64") if self.dtype == "c64" else self.reals
+
     def reinterpret(self, dtype: str) -> Tensor:
         """The same bits as another dtype of the same size (data movement does not care what the bits mean)."""
         if ITEMSIZE[dtype] != self.itemsize:

@@ -204,7 +204,7 @@ def _map_pairs(
     values = [scalar_as(value, dtype) for value in scalars]
     values += [0] * (3 - len(values))
     pairs = [tensor.dtype in PARTS for tensor in inputs]
-    pointers = [tensor.reals for tensor in (*inputs, *[inputs[0]] * (3 - len(inputs)), out)]
+    pointers = [tensor.words for tensor in (*inputs, *[inputs[0]] * (3 - len(inputs)), out)]
     shared = {
         "FN": function_constexpr(f"complex.{function.rpartition('.')[2]}"),
         "INPUTS": len(inputs),

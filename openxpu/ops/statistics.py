@@ -161,6 +161,9 @@ def plan_dist_grad(
     compute = compute_dtype(x.dtype)
     difference, slope = b.scratch(shape, compute), b.scratch(shape, compute)
     plan_map(b, "elementwise.subtract", [x, y], difference)
+    if out.dtype != compute:  # the largest distance is compared with the norm, which must not be rounded
+        out = b.scratch(out.shape, compute)
+        plan_norm(b, difference, out, range(len(shape)), order)
     plan_norm_grad(b, difference, out, d, slope, tuple(range(len(shape))), order, 1e-12)
     for function, target in (("first", dx), ("negative", dy)):
         if target is not None:

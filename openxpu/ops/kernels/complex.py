@@ -10,10 +10,35 @@ from openxpu.ops.kernels.pointwise import apply
 
 
 @triton.jit
+def load_pair(pointer, offsets, mask):
+    """Complex numbers at `offsets`: as whole words of 64 bits, or as two reals each."""
+    if pointer.dtype.element_ty == tl.int64:
+        word = tl.load(pointer + offsets, mask=mask, other=0)
+        real = word.to(tl.int32).to(tl.float32, bitcast=True)
+        imaginary = (word >> 32).to(tl.int32).to(tl.float32, bitcast=True)
+    else:
+        real = tl.load(pointer + 2 * offsets, mask=mask, other=0)
+        imaginary = tl.load(pointer + 2 * offsets + 1, mask=mask, other=0)
+    return real, imaginary
+
+
+@triton.jit
+def store_pair(pointer, offsets, real, imaginary, mask):
+    if pointer.dtype.element_ty == tl.int64:
+        low = real.to(tl.float32).to(tl.int32, bitcast=True).to(tl.int64) & 0xFFFFFFFF
+        high = imaginary.to(tl.float32).to(tl.int32, bitcast=True).to(tl.int64) << 32
+        tl.store(pointer + offsets, low | high, mask=mask)
+    else:
+        tl.store(pointer + 2 * offsets, real.to(pointer.dtype.element_ty), mask=mask)
+        tl.store(pointer + 2 * offsets + 1, imaginary.to(pointer.dtype.element_ty), mask=mask)
+
+
+@triton.jit
 def load(pointer, offsets, mask, PAIR: tl.constexpr, COMPUTE: tl.constexpr):
     if PAIR:
-        real = tl.load(pointer + 2 * offsets, mask=mask, other=0).to(COMPUTE)
-        imaginary = tl.load(pointer + 2 * offsets + 1, mask=mask, other=0).to(COMPUTE)
+        real, imaginary = load_pair(pointer, offsets, mask)
+        real = real.to(COMPUTE)
+        imaginary = imaginary.to(COMPUTE)
     else:
         real = tl.load(pointer + offsets, mask=mask, other=0).to(COMPUTE)
         imaginary = real * 0
@@ -23,8 +48,7 @@ def load(pointer, offsets, mask, PAIR: tl.constexpr, COMPUTE: tl.constexpr):
 @triton.jit
 def store(pointer, offsets, value, mask, PAIR: tl.constexpr):
     if PAIR:
-        tl.store(pointer + 2 * offsets, value[0].to(pointer.dtype.element_ty), mask=mask)
-        tl.store(pointer + 2 * offsets + 1, value[1].to(pointer.dtype.element_ty), mask=mask)
+        store_pair(pointer, offsets, value[0], value[1], mask)
     else:
         tl.store(pointer + offsets, value[0].to(pointer.dtype.element_ty), mask=mask)
 
@@ -175,6 +199,14 @@ def scale_bias(x, a, b):
 @triton.jit
 def bias_scale(x, a, b):
     return ((x[0] + b.to(x[0].dtype)) * a.to(x[0].dtype), x[1] * a.to(x[0].dtype))
+
+
+@triton.jit
+def divide_number(x, a, b):
+    """x / (a + ib)."""
+    return divide(
+        x, (tl.where(x[0] == x[0], a, a).to(x[0].dtype), tl.where(x[0] == x[0], b, b).to(x[0].dtype))
+    )
 
 
 @triton.jit

@@ -5,36 +5,14 @@ left at the end. Source: Van Loan, Computational frameworks for the fast Fourier
 import triton
 import triton.language as tl
 
+from openxpu.ops.kernels.complex import load_pair, store_pair
+
 
 @triton.jit
 def put(pointer, plane, real, imaginary, wr, wi):
     """Stores a number times w."""
     tl.store(pointer, real * wr - imaginary * wi)
     tl.store(pointer + plane, real * wi + imaginary * wr)
-
-
-@triton.jit
-def load_pair(pointer, offsets, mask):
-    """Complex numbers at `offsets`: as whole words of 64 bits, or as two reals each."""
-    if pointer.dtype.element_ty == tl.int64:
-        word = tl.load(pointer + offsets, mask=mask, other=0)
-        real = word.to(tl.int32).to(tl.float32, bitcast=True)
-        imaginary = (word >> 32).to(tl.int32).to(tl.float32, bitcast=True)
-    else:
-        real = tl.load(pointer + 2 * offsets, mask=mask, other=0)
-        imaginary = tl.load(pointer + 2 * offsets + 1, mask=mask, other=0)
-    return real, imaginary
-
-
-@triton.jit
-def store_pair(pointer, offsets, real, imaginary, mask):
-    if pointer.dtype.element_ty == tl.int64:
-        low = real.to(tl.int32, bitcast=True).to(tl.int64) & 0xFFFFFFFF
-        high = imaginary.to(tl.int32, bitcast=True).to(tl.int64) << 32
-        tl.store(pointer + offsets, low | high, mask=mask)
-    else:
-        tl.store(pointer + 2 * offsets, real, mask=mask)
-        tl.store(pointer + 2 * offsets + 1, imaginary, mask=mask)
 
 
 @triton.jit

@@ -1,6 +1,7 @@
 # Complex numbers: their parts, and arithmetic of pairs.
 from __future__ import annotations
 
+import numpy as np
 import paddle
 from conformance.draw import nonzero, normal
 from conformance.row import ANY, BROADCAST, row
@@ -13,24 +14,25 @@ def away(d):
     return nonzero(d) + 1j * nonzero(d)
 
 
-COMMON = dict(dtypes=PAIRS, extremes="", finite=False)
+NO_COMPLEX = "Paddle Inference has no complex tensors"
+COMMON = dict(dtypes=PAIRS, extremes="", finite=False, inference=NO_COMPLEX)
 
 ROWS = [
-    row("complex", paddle.complex, normal, normal, shapes=BROADCAST, extremes="", finite=False),
-    row("conj", paddle.conj, normal, extremes="", finite=False, grad=("conj",)),
-    row("angle", paddle.angle, normal, extremes="", finite=False),
+    row("complex", paddle.complex, normal, normal, shapes=BROADCAST, extremes="", static="takes gradients of complex results", inference=NO_COMPLEX, finite=False),
+    row("conj", paddle.conj, normal, extremes="", inference=NO_COMPLEX, finite=False, grad=("conj",)),
+    row("angle", paddle.angle, normal, extremes="", inference=NO_COMPLEX, finite=False),
     row("add", paddle.add, normal, normal, name="add_complex", shapes=BROADCAST, **COMMON),
     row("subtract", paddle.subtract, normal, normal, name="subtract_complex", shapes=BROADCAST, **COMMON),
     row("multiply", paddle.multiply, normal, normal, name="multiply_complex", shapes=BROADCAST, **COMMON),
     row("divide", paddle.divide, normal, away, name="divide_complex", shapes=BROADCAST, **COMMON),
     row("scale", lambda x: paddle.scale(x, 2.5, 0.5), normal, name="scale_complex", **COMMON),
-    row("div_scale", lambda x: x / 2.5, normal, name="div_scale_complex", **COMMON),
+    row("div_scale", lambda x: x / 2.5, normal, name="div_scale_complex", static="a program scales", **COMMON),
     row("abs", paddle.abs, away, name="abs_complex", **COMMON),
-    row("exp", paddle.exp, normal, name="exp_complex", **COMMON),
+    row("exp", paddle.exp, normal, name="exp_complex", reference=np.exp, **COMMON),
     row("square", paddle.square, normal, name="square_complex", **COMMON),
     row("reciprocal", paddle.reciprocal, away, name="reciprocal_complex", **COMMON),
-    row("sum", paddle.sum, normal, name="sum_complex", attrs=[{"axis": None}, {"axis": 0}, {"axis": -1}], **COMMON),
-    row("mean", paddle.mean, normal, name="mean_complex", attrs=[{"axis": None}, {"axis": 0}, {"axis": -1}], shapes=[s for s in ANY if 0 not in s], **COMMON),
-    row("cast", lambda x: paddle.cast(x, "complex128"), normal, name="cast_complex", dtypes=("f32", "f64", "i32", "i64", "c64"), extremes="", finite=False, grad=False),
+    row("sum", paddle.sum, normal, name="sum_complex", scale=1000.0, attrs=[{"axis": None}, {"axis": 0}, {"axis": -1}], **COMMON),
+    row("mean", paddle.mean, normal, name="mean_complex", scale=1.0, attrs=[{"axis": None}, {"axis": 0}, {"axis": -1}], shapes=[s for s in ANY if 0 not in s], **COMMON),
+    row("cast", lambda x: paddle.cast(x, "complex128"), normal, inference=NO_COMPLEX, name="cast_complex", dtypes=("f32", "f64", "i32", "i64", "c64"), extremes="", finite=False, grad=False),
     row("matmul", paddle.matmul, normal, normal, name="matmul_complex", shapes=[((3, 5), (5, 4)), ((7,), (7,)), ((2, 3, 5), (5, 4)), ((2, 1, 3, 5), (1, 4, 5, 6)), ((65, 33), (33, 17))], **COMMON),
 ]  # fmt: skip

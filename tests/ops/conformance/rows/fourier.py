@@ -17,7 +17,8 @@ def halves(shapes, attrs):
     return shapes[0][attrs.get("axis", -1)] > 1
 
 
-COMMON = dict(extremes="", finite=False)
+NO_COMPLEX = "Paddle Inference has no complex tensors"
+COMMON = dict(extremes="", finite=False, inference=NO_COMPLEX)
 
 ROWS = [
     row("fft_c2c", FFT.fft, normal, shapes=SHAPES, attrs=NORMS, **COMMON),
@@ -31,5 +32,5 @@ ROWS = [
     row("fft_c2r", FFT.irfftn, normal, name="irfftn", shapes=SEVERAL, **COMMON),
     row("frame", SIGNAL.frame, normal, shapes=[(2, 50), (3, 9, 33)], attrs=[{"frame_length": 8, "hop_length": 3}, {"frame_length": 5, "hop_length": 5}], cases=[((50, 2), {"frame_length": 8, "hop_length": 3, "axis": 0})], **COMMON),
     row("overlap_add", SIGNAL.overlap_add, normal, shapes=[(2, 8, 12), (2, 3, 5, 7)], attrs=[{"hop_length": 3}, {"hop_length": 5}], cases=[((12, 8, 2), {"hop_length": 3, "axis": 0})], **COMMON),
-    row("stft", lambda x, window, normalized, onesided: paddle._C_ops.stft(x, window, 64, 16, normalized, onesided), normal, Input(normal, grad=False), shapes=[((3, 400), (64,)), ((1, 64), (64,))], attrs=[{"normalized": False, "onesided": True}, {"normalized": True, "onesided": False}], layouts=(), **COMMON),
+    row("stft", lambda x, window, normalized, onesided: paddle._C_ops.stft(x, window, 64, 16, normalized, onesided), normal, Input(normal, grad=False), shapes=[((3, 400), (64,)), ((1, 64), (64,))], attrs=[{"normalized": False, "onesided": True}, {"normalized": True, "onesided": True}], static="takes gradients of complex results", layouts=(), **COMMON),
 ]  # fmt: skip
