@@ -28,11 +28,6 @@ def einsum(
 
 
 @phi_kernel
-def einsum_infer(b: PlanBuilder, x: Tensors, equation: str, out: Tensor) -> None:
-    plan_einsum(b, x, out, equation)
-
-
-@phi_kernel
 def einsum_grad(
     b: PlanBuilder, x: Tensors, inner_cache: Tensors, d: Tensor, equation: str, dx: Gradients
 ) -> None:
