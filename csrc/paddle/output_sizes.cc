@@ -1,5 +1,5 @@
-// The functions behind output_sizes.h: arange, linspace, norms, attention, linear systems, copies from and into
-// views.
+// The functions behind output_sizes.h: arange, linspace, norms, attention, linear systems, copies
+// from and into views.
 #include "output_sizes.h"
 
 #include <algorithm>

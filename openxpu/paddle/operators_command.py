@@ -100,7 +100,7 @@ class _Watch:
     def __init__(self) -> None:
         from openxpu.paddle import counters
 
-        self._library = counters._plugin()
+        self._library = counters.plugin()
         self._text = b""
         self._line: dict[FrameType, int] = {}
         self.found: dict[str, _First] = {}
