@@ -116,3 +116,15 @@ def test_clip_by_norm(limit: float) -> None:
     x = draw(0, 300)
     norm = np.linalg.norm(x)
     close(execute(ops.plan_clip_by_norm, [x], [((300,), "f32")], limit)[0], x * min(1.0, limit / norm))
+
+
+def test_decayed_adagrad() -> None:
+    p, g, a = draw(0, 50), draw(1, 50), np.abs(draw(2, 50))
+
+    def plan(b: Any, p: Any, g: Any, m: Any, r: Any, out: Any, mo: Any) -> None:
+        ops.plan_decayed_adagrad(b, p, g, m, r, out, mo, 0.9, 1e-6)
+
+    out = execute(plan, [p, g, a, RATE], [((50,), "f32")] * 2)
+    moment = 0.9 * a + 0.1 * g * g
+    close(out[1], moment)
+    close(out[0], p - 0.1 * g / (np.sqrt(moment) + 1e-6))

@@ -6,7 +6,6 @@ from typing import Any
 
 from openxpu.ops import higher_grad
 from openxpu.ops.plan import PlanBuilder, Tensor
-from openxpu.ops.pointwise import plan_map_reduced
 from openxpu.paddle.kernels import phi_kernel
 
 Maybe = Tensor | None
@@ -105,15 +104,6 @@ def subtract_double_grad(
     b: PlanBuilder, y: Tensor, d: Tensor, ddx: Maybe, ddy: Maybe, axis: int, ddout: Maybe
 ) -> None:
     higher_grad.plan_sum_double_grad(b, ddx, ddy, ddout, axis, minus=True)
-
-
-@phi_kernel
-def add_triple_grad(
-    b: PlanBuilder, ddx: Tensor, ddy: Tensor, d_ddout: Tensor, axis: int, d_ddx: Maybe, d_ddy: Maybe
-) -> None:
-    for target in (d_ddx, d_ddy):
-        if target is not None:
-            plan_map_reduced(b, "elementwise.first", [d_ddout], d_ddout.shape, target, axis=axis)
 
 
 @phi_kernel

@@ -161,37 +161,6 @@ def _dequantize(
         quantize.plan_dequantize(b, x, scale, out, bins(bits), axis)
 
 
-@phi_kernel
-def dequantize_linear_deprecated(
-    b: PlanBuilder, x: Tensor, in_scale: Tensor, zero_point: Tensor, quant_axis: int, bit_length: int, qmin: int,
-    qmax: int, round_type: int, only_observer: bool, out: Tensor,
-) -> None:  # fmt: skip
-    _dequantize(b, x, in_scale, quant_axis, bit_length, only_observer, out)
-
-
-@phi_kernel
-def quantize_linear_deprecated_train(
-    b: PlanBuilder, x: Tensor, in_scale: Tensor, zero_point: Tensor, in_accum: Tensor | None, in_state: Tensor | None,
-    quant_axis: int, bit_length: int, qmin: int, qmax: int, round_type: int, only_observer: bool,
-    out: Tensor, out_state: Tensor | None, out_accum: Tensor | None, out_scale: Tensor | None,
-) -> None:  # fmt: skip
-    quantize_linear(
-        b, x, in_scale, zero_point, in_accum, in_state, quant_axis, bit_length, qmin, qmax, round_type, False,
-        only_observer, out, out_state, out_accum, out_scale,
-    )  # fmt: skip
-
-
-@phi_kernel
-def quantize_linear_deprecated_infer(
-    b: PlanBuilder, x: Tensor, in_scale: Tensor, zero_point: Tensor, quant_axis: int, bit_length: int, qmin: int,
-    qmax: int, round_type: int, only_observer: bool, out: Tensor,
-) -> None:  # fmt: skip
-    quantize_linear(
-        b, x, in_scale, zero_point, None, None, quant_axis, bit_length, qmin, qmax, round_type, True, only_observer,
-        out, None, None, None,
-    )  # fmt: skip
-
-
 # ---- simulated quantization ----
 
 
@@ -247,23 +216,6 @@ def fake_channel_wise_quantize_dequantize_abs_max(
     out_scale: Tensor,
 ) -> None:
     _by_largest(b, x, bit_length, round_type, quant_axis, out, out_scale, True)
-
-
-@phi_kernel
-def fake_quantize_range_abs_max(
-    b: PlanBuilder, x: Tensor, in_scale: Tensor, iteration: Tensor | None, window_size: int, bit_length: int,
-    is_test: bool, round_type: int, out: Tensor, out_scale: Tensor, out_scales: Tensor | None,
-) -> None:  # fmt: skip
-    scale = in_scale
-    if is_test:
-        unused(b, out_scale, out_scales)
-    else:
-        if iteration is None or out_scales is None:
-            raise Unsupported("fake_quantize_range_abs_max in training needs iter and out_scales.")
-        scale = required(b, out_scale, x.dtype)
-        scales = required(b, out_scales, x.dtype)
-        quantize.plan_windowed_largest(b, x, in_scale, iteration, scales, scale, window_size)
-    quantize.plan_quantize(b, x, scale, out, bins(bit_length), round_type)
 
 
 def _by_moving_average(
