@@ -32,7 +32,8 @@ def lstm(x: Any) -> Any:
 
 
 OPERATORS: dict[str, Callable[[Any], Any]] = {
-    "lgamma": paddle.lgamma,
+    "sine": lambda x: paddle.sin(paddle.complex(x, late(x))).abs(),
+    "tangent": lambda x: paddle.tan(late(paddle.complex(x, x))).abs(),
     "index_put": lambda x: paddle.index_put(x, (rows(x),), late(x[:3] * 2.0)),
     "indices": lambda x: x[rows(x)],
     "mask": lambda x: x[x > 1.5],
