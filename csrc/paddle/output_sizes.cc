@@ -64,6 +64,15 @@ void arange_tensor(const phi::CustomContext& context, const void* const* args) {
   run_kernel(*arange, context, kinds, scalars, 4);
 }
 
+// (start, end, step, out): in a program they are tensors, which Paddle's shape inference leaves
+// unread.
+void size_arange(const void* const* args) {
+  auto* out = as<phi::DenseTensor*>(args[3]);
+  if (out->dims().size() == 1 && out->dims()[0] >= 0) return;
+  out->Resize({arange_extent(out->dtype(), as<phi::Scalar>(args[0]), as<phi::Scalar>(args[1]),
+                             as<phi::Scalar>(args[2]))});
+}
+
 // (start, stop, number, dtype, out)
 void size_linspace(const void* const* args) {
   auto* out = as<phi::DenseTensor*>(args[4]);
@@ -282,6 +291,7 @@ void connect_output_sizes() {
   find_kernel("edit_distance")->size_outputs = size_edit_distance;
   find_kernel("sequence_mask_scalar")->size_outputs = size_sequence_mask;
   find_kernel("einsum")->size_outputs = cache_einsum_inputs;
+  find_kernel("arange")->size_outputs = size_arange;
   find_kernel("linspace")->size_outputs = size_linspace;
   find_kernel("hsigmoid_loss")->size_optional = size_hsigmoid;
   find_kernel("rnn")->size_outputs = size_rnn;

@@ -184,7 +184,8 @@ This page is written by
 
 *Cases*: calls that were compared with Paddle's CPU kernels in f64 ([add-an-operator.md](add-an-operator.md), section 4),
 over all dtypes, forward and backward. *Error*: the largest one, in units of the dtype's eps; *gradient* the same for
-gradients, `-` where there is none. The dtypes are those that are registered; 16-bit floats are computed in f32.
+gradients, `-` where there is none; a thousand and more are f64 beside a CPU kernel of Paddle that takes an attribute in 32 bits.
+The dtypes are those that are registered; 16-bit floats are computed in f32.
 """
 
 

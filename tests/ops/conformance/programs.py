@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import paddle
 from conformance import engine
-from conformance.dtypes import NAMES, PADDLE
+from conformance.dtypes import NAMES, NUMPY, PADDLE
 from conformance.row import Case
 
 import openxpu.paddle
@@ -88,6 +88,7 @@ def check_program(case: Case) -> None:
         values = paddle.static.Executor(engine.card()).run(
             built.program, feed=built.feeds, fetch_list=[*built.outputs, *present]
         )
+    values = [v.view(NUMPY["bf16"]) if v.dtype == np.uint16 else v for v in values]
     rest = iter(values[len(built.outputs) :])
     got = engine.Outcome(
         values[: len(built.outputs)], [None if g is None else next(rest) for g in built.gradients]

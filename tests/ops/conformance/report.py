@@ -31,7 +31,7 @@ class Report:
         the kernels that ran, where they are not the row's."""
         row = case.row
         ahead = instead or (row.kernel, *row.also)
-        for kernels, found in ((ahead, forward), (row.backward, backward)):
+        for kernels, found in ((ahead, forward), (row.backward, None if instead else backward)):
             for kernel in kernels if found is not None else ():
                 entry = self._entry(kernel, case.dtype)
                 entry["run"] += 1
@@ -58,6 +58,9 @@ class Report:
             return
         path = Path(named)
         aside = path.with_name(f".{path.name}.{os.getpid()}")
+        for kernel in self._kernels.values():
+            for entry in kernel["dtypes"].values():
+                entry.update({name: float(f"{entry[name]:.3g}") for name in ("error_eps", "error")})
         ordered = {kernel: self._kernels[kernel] for kernel in sorted(self._kernels)}
         aside.write_text(json.dumps({"kernels": ordered}, indent=1) + "\n")
         aside.replace(path)

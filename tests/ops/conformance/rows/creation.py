@@ -30,7 +30,7 @@ ROWS = [
     row("full_like", lambda x, value: paddle.full_like(x, value), normal, attrs=[{"value": 1}, {"value": 0}], extremes=""),
     row("full_batch_size_like", lambda x, shape: ops.full_batch_size_like(x, shape, x.dtype, 1.0, 0, 0, place()), normal, shapes=[(3, 5), (7, 33)], attrs=[{"shape": [1, 7]}, {"shape": [9, 33, 2]}], extremes="", static="the place is that of eager mode"),
     *(
-        row("cast", lambda x, to: x.astype(to), normal, name=f"cast_to_{to}", dtypes=[d for d in NUMPY if PADDLE[d] != to and d in CLAIMED["cast"]], attrs=[{"to": to}], extremes="f" if "float" in to else "", grad=("cast",) if "float" in to else False, finite=False, inplace=None, scale="element",
+        row("cast", lambda x, to: x.astype(to), normal, name=f"cast_to_{to}", inference=to not in ("bfloat16", "int16") or "Paddle Inference does not hand such tensors out", dtypes=[d for d in NUMPY if PADDLE[d] != to and d in CLAIMED["cast"]], attrs=[{"to": to}], extremes="f" if "float" in to else "", grad=("cast",) if "float" in to else False, finite=False, inplace=None, scale="element",
             shapes=[(3, 5), (7, 33), (), (0,), (33, 65), (20011,)], valid=lambda s, a: True)
         for to in ("float32", "float64", "float16", "bfloat16", "int8", "uint8", "int16", "int32", "int64", "bool")
     ),
@@ -38,7 +38,7 @@ ROWS = [
     row("assign_value", lambda values, dtype: ops.assign_value_(paddle.empty([len(values)], dtype), [len(values)], of(dtype), values, place()), typed=True, attrs=[{"values": [1.0, 0.0, 3.0]}, {"values": [5.0]}], static="in place", allow={"empty": "Paddle's own empty tensor of complex numbers"}),
     row("fill", lambda x, value: ops.fill(x, value), normal, attrs=[{"value": 3.0}, {"value": -2.0}], extremes=""),
     row("arange", lambda start, end, step, dtype: paddle.arange(start, end, step, dtype), typed=True, also=(), attrs=[{"start": 0, "end": 5, "step": 1}, {"start": 3, "end": -20, "step": -2}, {"start": 0, "end": 20011, "step": 1}, {"start": 3, "end": 3, "step": 1}], without={"f16": "Paddle's arange of 16-bit floats counts in f32", "bf16": "Paddle's arange of 16-bit floats counts in f32"}, inference=False),
-    row("arange_tensor", paddle.arange, Input(constant(1)), Input(constant(40)), Input(constant(3)), shapes=[((), (), ())], layouts=(), extremes="", grad=False),
+    row("arange_tensor", paddle.arange, Input(constant(1)), Input(constant(40)), Input(constant(3)), shapes=[((), (), ())], layouts=(), extremes="", grad=False, in_program=("arange",)),
     row("linspace", lambda start, stop, num, dtype: paddle.linspace(start, stop, num, dtype), typed=True, attrs=[{"start": 0, "stop": 5, "num": 11}, {"start": 3, "stop": -20, "num": 24}, {"start": 1, "stop": 2, "num": 1}, {"start": 0, "stop": 20010, "num": 20011}], inference=False),
     row("eye", lambda rows, columns, dtype: paddle.eye(rows, columns, dtype), typed=True, attrs=[{"rows": 3, "columns": 5}, {"rows": 7, "columns": None}, {"rows": 130, "columns": 65}], inference=False),
     row("tril", paddle.tril, normal, shapes=SQUARES, attrs=DIAGONALS, inplace=paddle.tril_),
