@@ -34,10 +34,11 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class Operator:
-    """One phi kernel of the card. `error` and `gradient_error` are in units of the dtype's eps, None when not measured;
+    """One operator of the card. `kernels`: its phi kernels, the gradient's included; `error` and `gradient_error` are in units of the dtype's eps, None when not measured;
     `speed` is the time of Paddle's CPU kernel divided by the card's."""
 
     kernel: str
+    kernels: tuple[str, ...]
     group: str
     dtypes: tuple[str, ...]
     backward: bool
@@ -72,6 +73,7 @@ def operators() -> list[Operator]:
         result.append(
             Operator(
                 kernel=kernel,
+                kernels=(kernel, gradient) if gradient in dtypes else (kernel,),
                 group=group,
                 dtypes=dtypes[kernel],
                 backward=gradient in dtypes,
@@ -104,13 +106,12 @@ def _error(found: dict[str, Any], kernel: str) -> float | None:
 def _speeds() -> dict[str, float]:
     if not SPEED.is_file():
         return {}
-    read = json.loads(SPEED.read_text())
-    entries = read.get("kernels", read)
-    return {
-        name: float(entry["ratio"] if isinstance(entry, dict) else entry)
-        for name, entry in entries.items()
-        if isinstance(entry, (int, float)) or (isinstance(entry, dict) and "ratio" in entry)
-    }
+    slowest: dict[str, float] = {}
+    for work in json.loads(SPEED.read_text())["works"].values():
+        ratio = work["ratios"].get("paddle")
+        if ratio is not None and work["large"] and not work["gradient"]:
+            slowest[work["kernel"]] = min(ratio, slowest.get(work["kernel"], ratio))
+    return slowest
 
 
 def missing(path: Path) -> list[Missing]:

@@ -51,7 +51,8 @@ def table(as_json: bool) -> int:
         )
     Console().print(printed)
     print(
-        f"{len(rows)} operators, {sum(row.backward for row in rows)} with a gradient. Errors: the largest of the cases, in "
+        f"{len(rows)} operators ({sum(len(row.kernels) for row in rows)} phi kernels), "
+        f"{sum(row.backward for row in rows)} with a gradient. Errors: the largest of the cases, in "
         "units of the dtype's eps. Speed: of Paddle's CPU kernel."
     )
     return 0
@@ -192,7 +193,9 @@ The dtypes are those that are registered; 16-bit floats are computed in f32.
 def document() -> str:
     """The text of docs/operators.md."""
     rows = operators.operators()
-    parts = [HEAD, f"{len(rows)} operators, {sum(row.backward for row in rows)} of them with a gradient.\n"]
+    kernels = sum(len(row.kernels) for row in rows)
+    gradients = sum(row.backward for row in rows)
+    parts = [HEAD, f"{len(rows)} operators ({kernels} phi kernels), {gradients} of them with a gradient.\n"]
     for group, members in groupby(rows, key=lambda row: row.group):
         parts.append(f"## {group}\n")
         parts.append("| operator | dtypes | cases | error | gradient |")
