@@ -20,7 +20,17 @@ def _all() -> list[Row]:
                 )
             names.add(row.name)
             found.append(replace(row, group=path.stem))
-    return found
+    return [_without_complex(row) if f"{row.kernel}_complex" in names else row for row in found]
+
+
+def _without_complex(row: Row) -> Row:
+    """A kernel with a row <kernel>_complex has its complex dtypes there."""
+    if row.name.endswith("_complex"):
+        return row
+    real = tuple(d for d in row.dtypes if not d.startswith("c"))
+    return replace(
+        row, dtypes=real, backward_dtypes=tuple(d for d in row.backward_dtypes if not d.startswith("c"))
+    )
 
 
 ROWS = _all()
