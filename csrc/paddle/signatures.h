@@ -1,11 +1,60 @@
-// Signatures of phi kernels for which Paddle ships no header, as its operator definitions state
-// them.
+// Signatures of phi kernels for which Paddle's wheel has no header, or none that can be included.
+// Nothing calls them: rows of kernels/*.inc take their types.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "paddle/phi/common/scalar.h"
 #include "paddle/phi/core/dense_tensor.h"
+#include "paddle/utils/optional.h"
+
+namespace phi {
+
+template <typename T, typename Context>
+void AnchorGeneratorOpKernel(const Context& dev_ctx, const DenseTensor& input,
+                             const std::vector<float>& anchor_sizes,
+                             const std::vector<float>& aspect_ratios,
+                             const std::vector<float>& variances, const std::vector<float>& stride,
+                             float offset, DenseTensor* anchors, DenseTensor* variances_out);
+
+template <typename T, typename Context>
+void BipartiteMatchKernel(const Context& dev_ctx, const DenseTensor& distances,
+                          const std::string& match_type, float threshold, DenseTensor* match,
+                          DenseTensor* value);
+
+template <typename T, typename Context>
+void CollectFpnProposalsOpKernel(const Context& dev_ctx,
+                                 const std::vector<const DenseTensor*>& rois,
+                                 const std::vector<const DenseTensor*>& scores,
+                                 const paddle::optional<std::vector<const DenseTensor*>>& rois_num,
+                                 int post_nms_topn, DenseTensor* fpn_rois,
+                                 DenseTensor* rois_num_out);
+
+template <typename T, typename Context>
+void SequenceMaskScalarKernel(const Context& dev_ctx, const DenseTensor& x, const Scalar& max_len,
+                              DataType out_dtype, DenseTensor* y);
+
+}  // namespace phi
+
+namespace phi {
+
+template <typename T, typename Context>
+void IndexElementwisePutWithTensorKernel(
+    const Context& dev_ctx, const DenseTensor& x, const std::vector<const DenseTensor*>& index,
+    const DenseTensor& value, const std::vector<int64_t>& input_dims,
+    const std::vector<int64_t>& input_strides, const std::vector<int64_t>& index_dims,
+    const std::vector<int64_t>& index_strides, const int64_t slice_offset, DenseTensor* out);
+
+template <typename T, typename Context>
+void IndexElementwisePutWithTensorGradKernel(
+    const Context& dev_ctx, const DenseTensor& x, const std::vector<const DenseTensor*>& index,
+    const DenseTensor& value, const DenseTensor& out_grad, const std::vector<int64_t>& input_dims,
+    const std::vector<int64_t>& input_strides, const std::vector<int64_t>& index_dims,
+    const std::vector<int64_t>& index_strides, const int64_t slice_offset, DenseTensor* x_grad,
+    DenseTensor* value_grad);
+
+}  // namespace phi
 
 namespace openxpu::paddle_plugin::signatures {
 
@@ -117,3 +166,44 @@ void MovingAverageAbsMaxScale(const Context&, In x, Maybe in_accum, Maybe in_sta
                               Out out_state, Out out_accum);
 
 }  // namespace openxpu::paddle_plugin::signatures
+
+namespace openxpu::declared {
+
+using phi::DenseTensor;
+using Optional = paddle::optional<DenseTensor>;
+
+template <typename T, typename Context>
+void RintKernel(const Context&, const DenseTensor& x, DenseTensor* out);
+template <typename T, typename Context>
+void SoftReluKernel(const Context&, const DenseTensor& x, float threshold, DenseTensor* out);
+template <typename T, typename Context>
+void HingeLossKernel(const Context&, const DenseTensor& logits, const DenseTensor& labels,
+                     DenseTensor* loss);
+template <typename T, typename Context>
+void HingeLossGradKernel(const Context&, const DenseTensor& logits, const DenseTensor& labels,
+                         const DenseTensor& loss_grad, DenseTensor* logits_grad);
+template <typename T, typename Context>
+void SwiGLUKernel(const Context&, const DenseTensor& x, const Optional& y, DenseTensor* out);
+template <typename T, typename Context>
+void SwiGLUGradKernel(const Context&, const DenseTensor& x, const Optional& y,
+                      const DenseTensor& out_grad, DenseTensor* x_grad, DenseTensor* y_grad);
+template <typename T, typename Context>
+void StftKernel(const Context&, const DenseTensor& x, const DenseTensor& window, int n_fft,
+                int hop_length, bool normalized, bool onesided, DenseTensor* out);
+template <typename T, typename Context>
+void StftGradKernel(const Context&, const DenseTensor& x, const DenseTensor& window,
+                    const DenseTensor& out_grad, int n_fft, int hop_length, bool normalized,
+                    bool onesided, DenseTensor* x_grad);
+template <typename T, typename Context>
+void VarKernel(const Context&, const DenseTensor& x, const std::vector<int64_t>& axis, bool keepdim,
+               bool unbiased, double correction, DenseTensor* out);
+template <typename T, typename Context>
+void VarGradKernel(const Context&, const DenseTensor& x, const DenseTensor& out_grad,
+                   const std::vector<int64_t>& axis, bool keepdim, bool unbiased, double correction,
+                   DenseTensor* x_grad);
+template <typename T, typename Context>
+void StdGradKernel(const Context&, const DenseTensor& x, const DenseTensor& out,
+                   const DenseTensor& out_grad, const std::vector<int64_t>& axis, bool keepdim,
+                   bool unbiased, double correction, DenseTensor* x_grad);
+
+}  // namespace openxpu::declared
