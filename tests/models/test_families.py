@@ -38,10 +38,14 @@ def losses(
     where: str, make: Make, weights: dict[str, np.ndarray], batches: list[Any], loss_of: Loss, dtype: str
 ) -> list[float]:
     with device(where):
-        model = make()
-        model.set_state_dict(weights)
+        # Not by Layer.to, which Paddle refuses for an LSTM that has not run yet.
+        paddle.set_default_dtype(dtype)
+        try:
+            model = make()
+        finally:
+            paddle.set_default_dtype("float32")
+        model.set_state_dict({k: v.astype(dtype) if v.dtype.kind == "f" else v for k, v in weights.items()})
         model.train()
-        model.to(dtype=dtype)
         optimizer = paddle.optimizer.Momentum(1e-4, 0.9, parameters=model.parameters())
         found = []
         for batch in batches:

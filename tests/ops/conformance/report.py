@@ -61,8 +61,8 @@ class Report:
         for kernel in self._kernels.values():
             for entry in kernel["dtypes"].values():
                 entry.update({name: float(f"{entry[name]:.3g}") for name in ("error_eps", "error")})
-        ordered = {kernel: self._kernels[kernel] for kernel in sorted(self._kernels)}
-        aside.write_text(json.dumps({"kernels": ordered}, indent=1) + "\n")
+        lines = [f"{json.dumps(name)}: {json.dumps(self._kernels[name])}" for name in sorted(self._kernels)]
+        aside.write_text('{"kernels": {\n' + ",\n".join(lines) + "\n}}\n")
         aside.replace(path)
 
 
