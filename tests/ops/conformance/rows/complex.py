@@ -33,6 +33,6 @@ ROWS = [
     row("reciprocal", paddle.reciprocal, away, name="reciprocal_complex", **COMMON),
     row("sum", paddle.sum, normal, name="sum_complex", scale=1000.0, attrs=[{"axis": None}, {"axis": 0}, {"axis": -1}], **COMMON),
     row("mean", paddle.mean, normal, name="mean_complex", scale=1.0, attrs=[{"axis": None}, {"axis": 0}, {"axis": -1}], shapes=[s for s in ANY if 0 not in s], **COMMON),
-    row("cast", lambda x: paddle.cast(x, "complex128"), normal, inference=NO_COMPLEX, name="cast_complex", dtypes=("f32", "f64", "i32", "i64", "c64"), extremes="", finite=False, grad=False),
+    row("cast", lambda x: paddle.cast(x, "complex64" if x.dtype == paddle.complex128 else "complex128"), normal, inference=NO_COMPLEX, name="cast_complex", dtypes=("f32", "f64", "i32", "i64", "c64", "c128"), extremes="", finite=False, grad=False),
     row("matmul", paddle.matmul, normal, normal, name="matmul_complex", shapes=[((3, 5), (5, 4)), ((7,), (7,)), ((2, 3, 5), (5, 4)), ((2, 1, 3, 5), (1, 4, 5, 6)), ((65, 33), (33, 17))], **COMMON),
 ]  # fmt: skip
