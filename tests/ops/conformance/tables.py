@@ -20,16 +20,22 @@ def _all() -> list[Row]:
                 )
             names.add(row.name)
             found.append(replace(row, group=path.stem))
-    return [_without_complex(row) if f"{row.kernel}_complex" in names else row for row in found]
+    return [
+        _without_complex(row) if f"{row.kernel.removesuffix('_raw')}_complex" in names else row
+        for row in found
+    ]
 
 
 def _without_complex(row: Row) -> Row:
-    """A kernel with a row <kernel>_complex has its complex dtypes there."""
+    """A kernel with a row <kernel>_complex has its complex dtypes there; <kernel>_raw has the same plan."""
     if row.name.endswith("_complex"):
         return row
-    real = tuple(d for d in row.dtypes if not d.startswith("c"))
+    elsewhere = {d: "in the row of complex numbers" for d in row.dtypes if d.startswith("c")}
     return replace(
-        row, dtypes=real, backward_dtypes=tuple(d for d in row.backward_dtypes if not d.startswith("c"))
+        row,
+        dtypes=tuple(d for d in row.dtypes if d not in elsewhere),
+        without={**row.without, **elsewhere},
+        backward_dtypes=tuple(d for d in row.backward_dtypes if d not in elsewhere),
     )
 
 
