@@ -12,7 +12,7 @@ import openxpu.paddle
 
 def test_every_kernel_has_a_row(paddle_xpu: Any) -> None:
     covered = {kernel for row in ROWS for kernel in row.kernels}
-    registered = set(openxpu.paddle.registered_kernels())
+    registered = {k for k, group in openxpu.paddle.registered_kernels().items() if group != "custom"}
     without = sorted(registered - covered - set(EXCEPTIONS))
     assert not without, (
         f"no row in tests/ops/conformance/rows names {', '.join(without)}; write one (docs/add-an-operator.md, 4), or "
@@ -24,7 +24,7 @@ def test_every_kernel_has_a_row(paddle_xpu: Any) -> None:
 
 def test_the_lines_say_what_is_registered(paddle_xpu: Any) -> None:
     """Rows take their dtypes from the .inc files, so the built plug-in must be theirs."""
-    assert {k: set(d) for k, d in openxpu.paddle.kernel_dtypes().items()} == {
+    assert {k: set(d) for k, d in openxpu.paddle.kernel_dtypes().items() if d} == {
         k: set(d) for k, d in CLAIMED.items()
     }, "build the plug-in again"
 
