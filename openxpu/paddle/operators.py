@@ -13,16 +13,13 @@ from typing import Any
 from paddle import _C_ops  # loads the plug-in
 from paddle.jit.marker import unified
 
+from openxpu.ops.plan import NUMPY_NAMES
 from openxpu.paddle.counters import plugin
 from openxpu.paddle.kernels import registry
 
 _TYPES = {bool: "bool", int: "int64_t", float: "float", str: "std::string"}
 _LISTS = {int: "std::vector<int64_t>", float: "std::vector<float>"}
-_DTYPES = {
-    "bool": "bool", "uint8": "u8", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
-    "float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64", "complex64": "c64", "complex128": "c128",
-}  # fmt: skip
-_NAMES = {ours: theirs for theirs, ours in _DTYPES.items()}
+_NAMES = {ours: theirs for theirs, ours in NUMPY_NAMES.items()}
 _operators: dict[int, Operator] = {}
 _run_custom_op: Any = getattr(_C_ops, "_run_custom_op")  # noqa: B009 (Paddle's own types lack it)
 _places = itertools.count()
@@ -133,27 +130,28 @@ def _type_name(operator: Operator, name: str) -> str:
     )
 
 
-def _mapping(name: str, plan: Plan, order: Sequence[str], dynamic: Sequence[str]) -> None:
-    """Makes the planner known to the dispatcher, which hands over inputs, attributes and outputs in `order`."""
+def _mapping(name: str, plan: Plan, order: Sequence[str], dynamic: Sequence[str]) -> registry.Mapping:
+    """The planner for the dispatcher, which hands over inputs, attributes and outputs in `order`."""
 
     def function(b: Any, *arguments: Any) -> None:
         plan(b, **dict(zip(order, arguments, strict=True)))
 
     places = tuple(order.index(d) for d in dynamic if d in order)
-    registry.add(registry.Mapping(name, function, tuple(order), places))
+    return registry.Mapping(name, function, tuple(order), places)
 
 
-def _specify(operator: Operator, gradient: Plan | None, dynamic: Sequence[str]) -> tuple[str, int]:
-    """What C++ has to know, and how many places it takes."""
+def _specify(
+    operator: Operator, gradient: Plan | None, dynamic: Sequence[str]
+) -> tuple[str, list[registry.Mapping]]:
+    """What C++ has to know, and the mappings of the operator and of its gradient."""
     attributes = [f"attribute {a} {_type_name(operator, a)}" for a in operator.attributes]
     lines = [f"operator {operator.name}"]
     lines += [f"in {_paddle_name(operator, n)}" for n in operator.inputs]
     lines += [f"out {n}" for n in operator.outputs]
-    _mapping(
-        operator.name, operator.plan, [*operator.inputs, *operator.attributes, *operator.outputs], dynamic
-    )
+    order = [*operator.inputs, *operator.attributes, *operator.outputs]
+    mappings = [_mapping(operator.name, operator.plan, order, dynamic)]
     if gradient is None:
-        return "\n".join([*lines, *attributes]), 1
+        return "\n".join([*lines, *attributes]), mappings
     names = list(inspect.signature(gradient).parameters)[1:]
     incoming = [o for o in operator.outputs if f"grad_{o}" in names]
     outgoing = [i for i in operator.inputs if f"grad_{i}" in names]
@@ -182,8 +180,8 @@ def _specify(operator: Operator, gradient: Plan | None, dynamic: Sequence[str]) 
     def plan(b: Any, **values: Any) -> None:
         gradient(b, **{n: v for n, v in values.items() if n in names})
 
-    _mapping(f"{operator.name}_grad", plan, order, dynamic)
-    return "\n".join([*lines, *attributes]), 2
+    mappings.append(_mapping(f"{operator.name}_grad", plan, order, dynamic))
+    return "\n".join([*lines, *attributes]), mappings
 
 
 def register(
@@ -221,17 +219,19 @@ def register(
         if "_grad" in name or not name.isidentifier():
             raise ValueError(f'An operator is named by an identifier without "_grad", not {name!r}.')
         operator = Operator(name, plan, outputs, attributes or {}, infer_shape, infer_dtype, lists)
-        specification, places = _specify(operator, gradient, dynamic)
+        specification, mappings = _specify(operator, gradient, dynamic)
         register_native = plugin().openxpu_paddle_register_operator
         register_native.restype = ctypes.c_char_p
         with _lock:
             place = next(_places)
-            for _ in range(places - 1):
+            for _ in mappings[1:]:
                 next(_places)
             _operators[place] = operator
             if (sentence := register_native(specification.encode(), place, _infer)) is not None:
                 del _operators[place]
                 raise ValueError(sentence.decode())
+            for mapping in mappings:
+                registry.add(mapping)
         return operator
 
     return decorate
@@ -256,7 +256,7 @@ def _parse(request: str, what: str) -> tuple[list[Any], list[Any]]:
         else:
             value: Any = None
             if kind == "t":
-                value = tuple(int(n) for n in rest.split()) if what == "s" else _DTYPES.get(rest, rest)
+                value = tuple(int(n) for n in rest.split()) if what == "s" else NUMPY_NAMES.get(rest, rest)
             if left:
                 inputs[-1].append(value)
                 left -= 1
