@@ -186,12 +186,17 @@ def plan_adadelta(
     _launch(b, "adadelta", param, tensors, (rho, epsilon), master, 7)
 
 
+def _squared_norm(b: PlanBuilder, x: Tensor) -> Tensor:
+    square = b.scratch((1,), accumulation_dtype(x.dtype))
+    plan_squared_norm(b, x, square.view(()))
+    return square
+
+
 def plan_clip_by_norm(b: PlanBuilder, x: Tensor, out: Tensor, limit: float) -> None:
     """x, scaled down to norm `limit` when its norm is greater."""
     require_contiguous("clip_by_norm", x, out)
     acc = accumulation_dtype(x.dtype)
-    square = b.scratch((1,), acc)
-    plan_squared_norm(b, x, square)
+    square = _squared_norm(b, x)
     n = x.numel
     block = min(_BLOCK, max(power_of_two(n), 16))
     b.launch(
@@ -296,12 +301,6 @@ def plan_decayed_adagrad(
     """moment = decay * moment + (1 - decay) * grad^2; param -= rate * grad / (sqrt(moment) + epsilon)."""
     tensors = (param, grad, moment, rate, None, param_out, moment_out, None)
     _launch(b, "decayed_adagrad", param, tensors, (decay, epsilon), None, 5)
-
-
-def _squared_norm(b: PlanBuilder, x: Tensor) -> Tensor:
-    square = b.scratch((1,), accumulation_dtype(x.dtype))
-    plan_squared_norm(b, x, square.view(()))
-    return square
 
 
 def plan_lamb(

@@ -23,7 +23,7 @@ FLOATS = ("f16", "bf16", "f32", "f64")
 INTEGERS = ("u8", "i8", "i16", "i32", "i64")
 PARTS = {"c64": "f32", "c128": "f64"}  # a complex dtype and that of its real and imaginary part
 
-_NUMPY_NAMES = {
+NUMPY_NAMES = {
     "bool": "bool", "uint8": "u8", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
     "float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64", "complex64": "c64", "complex128": "c128",
 }  # fmt: skip
@@ -358,7 +358,7 @@ class PlanBuilder:
     def constant(self, array: np.ndarray) -> Tensor:
         """A small read-only table that lives as long as the plan."""
         array = np.ascontiguousarray(array)
-        name = _NUMPY_NAMES[array.dtype.name]
+        name = NUMPY_NAMES[array.dtype.name]
         self.constants.append(array.tobytes())
         return Tensor(array.shape, name, contiguous_strides(array.shape), ("c", len(self.constants) - 1, 0))
 

@@ -23,6 +23,16 @@ def place(n, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def old(param, master, at, mask, MASTER: tl.constexpr, ACC: tl.constexpr):
+    """The parameter before the step, from its master copy when there is one."""
+    if MASTER:
+        p = tl.load(master + at, mask=mask, other=0).to(ACC)
+    else:
+        p = tl.load(param + at, mask=mask, other=0).to(ACC)
+    return p
+
+
+@triton.jit
 def sgd(
     param,
     rate,
@@ -37,10 +47,7 @@ def sgd(
 ):
     first, offsets, mask = place(n, BLOCK)
     lr = tl.load(rate).to(ACC)
-    if MASTER:
-        p = tl.load(master + first + offsets, mask=mask, other=0).to(ACC)
-    else:
-        p = tl.load(param + first + offsets, mask=mask, other=0).to(ACC)
+    p = old(param, master, first + offsets, mask, MASTER, ACC)
     g = tl.load(grad + first + offsets, mask=mask, other=0).to(ACC)
     finish(p - lr * g, param_out, master_out, first + offsets, mask, MASTER)
 
@@ -52,10 +59,7 @@ def momentum(
 ):  # fmt: skip
     first, offsets, mask = place(n, BLOCK)
     lr = tl.load(rate).to(ACC)
-    if MASTER:
-        p = tl.load(master + first + offsets, mask=mask, other=0).to(ACC)
-    else:
-        p = tl.load(param + first + offsets, mask=mask, other=0).to(ACC)
+    p = old(param, master, first + offsets, mask, MASTER, ACC)
     g = tl.load(grad + first + offsets, mask=mask, other=0).to(ACC) * rescale
     if DECAY:
         g = g + decay * p
@@ -83,10 +87,7 @@ def adam(
     root = tl.sqrt(1.0 - tl.load(power2).to(ACC))
     step = lr * root / (1.0 - tl.load(power1).to(ACC))
     floor = epsilon * root
-    if MASTER:
-        p = tl.load(master + first + offsets, mask=mask, other=0).to(ACC)
-    else:
-        p = tl.load(param + first + offsets, mask=mask, other=0).to(ACC)
+    p = old(param, master, first + offsets, mask, MASTER, ACC)
     g = tl.load(grad + first + offsets, mask=mask, other=0).to(ACC)
     m1 = tl.load(moment1 + first + offsets, mask=mask, other=0).to(ACC)
     m2 = tl.load(moment2 + first + offsets, mask=mask, other=0).to(ACC)
@@ -141,10 +142,7 @@ def rmsprop(
 ):  # fmt: skip
     first, offsets, mask = place(n, BLOCK)
     lr = tl.load(rate).to(ACC)
-    if MASTER:
-        p = tl.load(master + first + offsets, mask=mask, other=0).to(ACC)
-    else:
-        p = tl.load(param + first + offsets, mask=mask, other=0).to(ACC)
+    p = old(param, master, first + offsets, mask, MASTER, ACC)
     g = tl.load(grad + first + offsets, mask=mask, other=0).to(ACC)
     s = rho * tl.load(mean_square + first + offsets, mask=mask, other=0).to(ACC) + (1.0 - rho) * g * g
     m = tl.load(moment + first + offsets, mask=mask, other=0).to(ACC)
@@ -166,10 +164,7 @@ def adagrad(
 ):  # fmt: skip
     first, offsets, mask = place(n, BLOCK)
     lr = tl.load(rate).to(ACC)
-    if MASTER:
-        p = tl.load(master + first + offsets, mask=mask, other=0).to(ACC)
-    else:
-        p = tl.load(param + first + offsets, mask=mask, other=0).to(ACC)
+    p = old(param, master, first + offsets, mask, MASTER, ACC)
     g = tl.load(grad + first + offsets, mask=mask, other=0).to(ACC)
     m = tl.load(moment + first + offsets, mask=mask, other=0).to(ACC) + g * g
     tl.store(moment_out + first + offsets, m.to(moment_out.dtype.element_ty), mask=mask)
@@ -183,10 +178,7 @@ def adamax(
 ):  # fmt: skip
     first, offsets, mask = place(n, BLOCK)
     lr = tl.load(rate).to(ACC) / (1.0 - tl.load(power1).to(ACC))
-    if MASTER:
-        p = tl.load(master + first + offsets, mask=mask, other=0).to(ACC)
-    else:
-        p = tl.load(param + first + offsets, mask=mask, other=0).to(ACC)
+    p = old(param, master, first + offsets, mask, MASTER, ACC)
     g = tl.load(grad + first + offsets, mask=mask, other=0).to(ACC)
     m = beta1 * tl.load(moment + first + offsets, mask=mask, other=0).to(ACC) + (1.0 - beta1) * g
     top = tl.maximum(tl.abs(g), beta2 * tl.load(peak + first + offsets, mask=mask, other=0).to(ACC) + epsilon)
@@ -202,10 +194,7 @@ def adadelta(
 ):  # fmt: skip
     first, offsets, mask = place(n, BLOCK)
     lr = tl.load(rate).to(ACC)
-    if MASTER:
-        p = tl.load(master + first + offsets, mask=mask, other=0).to(ACC)
-    else:
-        p = tl.load(param + first + offsets, mask=mask, other=0).to(ACC)
+    p = old(param, master, first + offsets, mask, MASTER, ACC)
     g = tl.load(grad + first + offsets, mask=mask, other=0).to(ACC)
     s = rho * tl.load(square_grad + first + offsets, mask=mask, other=0).to(ACC) + (1.0 - rho) * g * g
     u = tl.load(square_update + first + offsets, mask=mask, other=0).to(ACC)
@@ -224,16 +213,6 @@ def clip_to_norm(x, square, out, n, limit, ACC: tl.constexpr, BLOCK: tl.constexp
     factor = tl.where(norm > limit, limit / tl.where(norm > 0, norm, 1.0), 1.0)
     v = tl.load(x + first + offsets, mask=mask, other=0).to(ACC) * factor
     tl.store(out + first + offsets, v.to(out.dtype.element_ty), mask=mask)
-
-
-@triton.jit
-def old(param, master, at, mask, MASTER: tl.constexpr, ACC: tl.constexpr):
-    """The parameter before the step, from its master copy when there is one."""
-    if MASTER:
-        p = tl.load(master + at, mask=mask, other=0).to(ACC)
-    else:
-        p = tl.load(param + at, mask=mask, other=0).to(ACC)
-    return p
 
 
 @triton.jit
