@@ -24,6 +24,7 @@ from benchmarks import peers
 
 ROUND = 3e-3  # seconds of work in a sample, about
 LARGE = 1 << 20  # elements of the largest input
+SIZES = {"small": (False,), "large": (True,), "both": (False, True)}
 CANDIDATES = 3  # ways to let a shape grow
 NAMES = (peers.OURS, "paddle", "paddle*", "torch")
 SPEED = Path(__file__).parent.parent / "docs" / "operators-speed.json"
@@ -252,18 +253,26 @@ def _without_gradients(peer: str, call: Callable[[], Any]) -> Callable[[], Any]:
 # ---- all works -------------------------------------------------------------------------------------
 
 
-def measure(only: set[str], threads: int, rounds: int) -> dict[str, Any]:
-    """{work: {kernel, milliseconds, ratios}} for both shapes, forward and with gradients."""
+def measure(
+    only: set[str], threads: int, rounds: int, sizes: Sequence[bool], keep: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """{work: {kernel, milliseconds, ratios}} for both shapes, forward and with gradients; `keep` is called after each row."""
     from rich.progress import track
 
     rows = [r for r in conformance().tables.ROWS if not only or r.kernel in only or r.group in only]
+    import paddle
+
+    if "xpu" not in paddle.device.get_all_custom_device_type():
+        raise SystemExit(
+            "Paddle finds no device xpu here: install OpenXPU, or set CUSTOM_DEVICE_ROOT to its plug-in"
+        )
     names = [n for n in NAMES if peers.PEERS[n].missing is None]
     running: dict[str, Any] = {}
     found: dict[str, Any] = {}
     try:
         for row in track(rows, "operators", transient=True):
             for gradient in (False, True) if row.backward_dtypes else (False,):
-                for large in (False, True):
+                for large in sizes:
                     for candidate in range(CANDIDATES if large else 1):
                         for name in names:
                             if name not in running or running[name].child.poll() is not None:
@@ -307,6 +316,7 @@ def measure(only: set[str], threads: int, rounds: int) -> dict[str, Any]:
                             if r.milliseconds is None and r.peer != "torch"
                         },
                     }
+            keep(found)
     finally:
         for process in running.values():
             process.close()
@@ -340,18 +350,23 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of each peer")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", choices=("small", "large", "both"), default="both")
     parser.add_argument("--quick", action="store_true", help="one round, nothing is written")
     options = parser.parse_args()
     only = {name for name in options.only.split(",") if name}
     here = peers.machine()
     here["threads_per_peer"] = options.threads
-    found = measure(only, options.threads, 1 if options.quick else options.rounds)
-    if not options.quick:
-        kept = json.loads(SPEED.read_text())["works"] if only and SPEED.exists() else {}
-        text = json.dumps({"machine": here, "works": {**kept, **found}}, indent=1, sort_keys=True) + "\n"
+    kept = json.loads(SPEED.read_text())["works"] if (only or options.sizes != "both") and SPEED.exists() else {}
+
+    def keep(works: dict[str, Any]) -> None:
+        if options.quick:
+            return
+        text = json.dumps({"machine": here, "works": {**kept, **works}}, indent=1, sort_keys=True) + "\n"
         aside = SPEED.with_suffix(".new")
         aside.write_text(text)
         aside.replace(SPEED)
+
+    found = measure(only, options.threads, 1 if options.quick else options.rounds, SIZES[options.sizes], keep)
     if options.json:
         print(json.dumps(found, indent=1))
         return
