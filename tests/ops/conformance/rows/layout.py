@@ -11,6 +11,9 @@ from paddle import _C_ops as ops
 
 F = paddle.nn.functional
 OLD = "only old programs have it"
+NOT_ON_CPU = dict.fromkeys(
+    ("c64", "c128"), "Paddle's CPU device has no kernel; compared with NumPy in a row of its own"
+)
 EAGER = "a call of eager mode"
 INDEX = Input(below(lambda d: d.shapes[0][d.attrs.get("axis", 0)]), "i64")
 INDEX32 = Input(below(lambda d: d.shapes[0][d.attrs.get("axis", 0)]), "i32")
@@ -65,7 +68,8 @@ ROWS = [
     row("concat", lambda x, y, axis: paddle.concat([x, y, x], axis), normal, normal, shapes=PAIRS, attrs=[{"axis": -1}, {"axis": 1}],
         valid=lambda s, a: len(s[0]) > 1 + (a["axis"] - 1 if a["axis"] > 0 else -1) and all(m == n for i, (m, n) in enumerate(zip(*s, strict=True)) if i != a["axis"] % len(s[0]))),
     row("split", lambda x, axis, sections: paddle.split(x, sections, axis), normal, shapes=ALONG, attrs=[{"axis": -1, "sections": [2, 3, -1]}, {"axis": 0, "sections": [1, -1]}, {"axis": 1, "sections": [1, 2, -1]}], valid=apart, view=True, grad=("concat",)),
-    row("split_with_num", lambda x, axis, num: paddle.split(x, num, axis), normal, shapes=[(4, 6), (6, 33), (6,), (2, 6, 3), (12, 65), (2, 4098)], attrs=[{"axis": -1, "num": 3}, {"axis": 0, "num": 2}, {"axis": 1, "num": 3}], valid=apart, view=True, grad=("concat",)),
+    row("split_with_num", lambda x, axis, num: paddle.split(x, num, axis), normal, shapes=[(4, 6), (6, 33), (6,), (2, 6, 3), (12, 65), (2, 4098)], attrs=[{"axis": -1, "num": 3}, {"axis": 0, "num": 2}, {"axis": 1, "num": 3}], valid=apart, view=True, grad=("concat",), without=NOT_ON_CPU),
+    row("split_with_num", lambda x, axis, num: paddle.split(x, num, axis), normal, name="split_with_num_complex", dtypes=("c64", "c128"), shapes=[(4, 6), (6, 33), (12, 65)], attrs=[{"axis": -1, "num": 3}, {"axis": 0, "num": 2}], valid=apart, view=True, grad=(), reference=lambda x, axis, num: np.split(x, num, axis)),
     row("unbind", paddle.unbind, normal, shapes=[(3, 5), (5, 7), (2, 3, 4), (3, 1025)], attrs=[{"axis": 0}, {"axis": 1}], view=True, grad=("stack",)),
     row("slice", lambda x, axes, starts, ends: paddle.slice(x, axes, starts, ends), normal, shapes=[(5, 7), (6, 33), (4, 5, 6), (33, 65), (5, 4099), (4, 0)],
         attrs=[{"axes": [0], "starts": [1], "ends": [3]}, {"axes": [0, 1], "starts": [-3, 2], "ends": [-1, 100]}, {"axes": [1], "starts": [2], "ends": [5]}, {"axes": [0], "starts": [3], "ends": [1]}], view=True),
@@ -74,7 +78,8 @@ ROWS = [
     row("stack", lambda x, y, axis: paddle.stack([x, y, x], axis), normal, normal, shapes=[(3, 5), (7, 33), (), (1,), (2, 0, 3), (33, 65), (20011,)], attrs=[{"axis": 0}, {"axis": -1}, {"axis": 1}], valid=lambda s, a: a["axis"] <= len(s[0])),
     row("unstack", paddle.unstack, normal, shapes=[(3, 5), (5, 7), (2, 3, 4), (3, 1025)], attrs=[{"axis": 0}, {"axis": 1}, {"axis": -1}]),
     row("expand", paddle.expand, normal, shapes=[(3, 1), (1, 5), (1, 1)], attrs=[{"shape": [3, 5]}, {"shape": [2, 3, 5]}, {"shape": [4, 3, 5]}], cases=[((1,), {"shape": [7]}), ((), {"shape": [3, 4]}), ((5, 1, 33), {"shape": [-1, 7, 33]}), ((0, 1), {"shape": [0, 5]}), ((1, 65), {"shape": [300, 65]}), ((33, 1), {"shape": [33, 129]})]),
-    row("expand_as", paddle.expand_as, normal, normal, shapes=[((3, 1), (3, 5)), ((1, 5), (4, 5)), ((5,), (2, 3, 5)), ((), (3, 4)), ((1, 65), (300, 65)), ((33, 1), (33, 129))]),
+    row("expand_as", paddle.expand_as, normal, normal, shapes=[((3, 1), (3, 5)), ((1, 5), (4, 5)), ((5,), (2, 3, 5)), ((), (3, 4)), ((1, 65), (300, 65)), ((33, 1), (33, 129))], without=NOT_ON_CPU),
+    row("expand_as", paddle.expand_as, normal, normal, name="expand_as_complex", dtypes=("c64", "c128"), shapes=[((3, 1), (3, 5)), ((5,), (2, 3, 5)), ((), (3, 4)), ((33, 1), (33, 129))], grad=(), reference=lambda x, y: np.broadcast_to(x, y.shape)),
     row("tile", paddle.tile, normal, shapes=[(3, 5), (7, 33), (1,), (2, 0, 3), (2, 3, 4), (33, 65)], attrs=[{"repeat_times": [2, 3]}, {"repeat_times": [2]}, {"repeat_times": [2, 1, 3]}, {"repeat_times": [1, 1]}]),
     row("pad", lambda x, pad, value: F.pad(x, pad, value=value, pad_from_left_axis=True), normal, shapes=[(3, 5), (7, 33), (1, 1), (33, 65), (3, 4099)], attrs=[{"pad": [1, 2, 0, 3], "value": 0.0}, {"pad": [0, 0, 1, 1], "value": 2.0}]),
     row("pad3d", lambda x, pad, mode: F.pad(x, pad, mode=mode, data_format="NCDHW"), normal, shapes=[(2, 3, 4, 5, 6), (1, 1, 3, 3, 3), (1, 2, 9, 17, 33)],
