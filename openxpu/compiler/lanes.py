@@ -551,7 +551,7 @@ class Lanes:
             )
         if dtype == "f32" and name in FUNCTIONS:
             math_ = FloatMath(b, args[0], self.intrinsic, self.target)
-            return getattr(math_, name)(args[0])
+            return getattr(math_, name)(*args)
         name = {"powf": "pow"}.get(name, name)
         if name in LIBM_UNARY or name in LIBM_BINARY:
             return self.per_lane(b, name + ("f" if dtype == "f32" else ""), args)

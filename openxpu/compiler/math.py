@@ -299,15 +299,19 @@ class FloatMath:
         q = self.b.select(good, q, d(0.0))
         return self.b.fptrunc(r, self.type), self.b.fptosi(q, self.int_type)
 
-    def _sincos(self, x: Any, shift: int) -> Any:
-        r, q = self._quadrant(x)
-        if shift:
-            q = self.b.add(q, self.i(shift))
+    def _kernels(self, r: Any) -> tuple[Any, Any]:
+        """Sine and cosine for |r| <= pi/4."""
         s = self.b.fmul(r, r)
         p = self.poly(s, [-0.16666667, 0.008333329, -0.00019839303, 2.718026e-06])
         sine = self.fma(self.b.fmul(p, s), r, r)
         p = self.poly(s, [0.041666668, -0.0013888883, 2.4799449e-05, -2.720485e-07])
-        cosine = self.fma(self.b.fmul(p, s), s, self.fma(s, self.f(-0.5), self.f(1.0)))
+        return sine, self.fma(self.b.fmul(p, s), s, self.fma(s, self.f(-0.5), self.f(1.0)))
+
+    def _sincos(self, x: Any, shift: int) -> Any:
+        r, q = self._quadrant(x)
+        if shift:
+            q = self.b.add(q, self.i(shift))
+        sine, cosine = self._kernels(r)
         odd = self.b.icmp_signed("!=", self.b.and_(q, self.i(1)), self.i(0))
         result = self.bits(self.select(odd, cosine, sine))
         sign = self.b.shl(self.b.and_(q, self.i(2)), self.i(30))
@@ -319,6 +323,130 @@ class FloatMath:
 
     def cos(self, x: Any) -> Any:
         return self._sincos(x, 1)
+
+    def tan(self, x: Any) -> Any:
+        r, q = self._quadrant(x)
+        sine, cosine = self._kernels(r)
+        odd = self.b.icmp_signed("!=", self.b.and_(q, self.i(1)), self.i(0))
+        above = self.select(odd, self.b.fneg(cosine), sine)
+        result = self.b.fdiv(above, self.select(odd, sine, cosine))
+        return self.select(self.b.fcmp_ordered("==", x, self.f(0.0)), x, result)
+
+    def _atan_unit(self, t: Any) -> Any:
+        """atan(t) - t for |t| <= 1."""
+        s = self.b.fmul(t, t)
+        p = self.poly(
+            s,
+            [
+                -0.333332986,
+                0.199985489,
+                -0.142642408,
+                0.109521814,
+                -0.0840343684,
+                0.0579573587,
+                -0.0311776139,
+                0.0109144812,
+                -0.00179359387,
+            ],
+        )
+        return self.b.fmul(self.b.fmul(p, s), t)
+
+    def atan(self, x: Any) -> Any:
+        """Beyond one pi/2 + atan(-1 / |x|), with pi/2 in two parts."""
+        a = self.abs(x)
+        far = self.less(self.f(1.0), a)
+        t = self.select(far, self.b.fdiv(self.f(-1.0), a), a)
+        inner = self.b.fadd(self._atan_unit(t), self.select(far, self.f(-4.371139e-08), self.f(0.0)))
+        inner = self.b.fadd(t, inner)
+        return self.copysign(self.b.fadd(self.select(far, self.f(1.57079637), self.f(0.0)), inner), x)
+
+    def atan2(self, y: Any, x: Any) -> Any:
+        """The smaller over the larger side, mirrored at the diagonal and at the vertical."""
+        above, right = self.abs(y), self.abs(x)
+        steep = self.less(right, above)
+        low, high = self.select(steep, right, above), self.select(steep, above, right)
+        t = self.b.fdiv(low, high)
+        t = self.select(self.b.fcmp_ordered("==", low, self.f(math.inf)), self.f(1.0), t)
+        t = self.select(self.b.fcmp_ordered("==", high, self.f(0.0)), self.f(0.0), t)
+        tail = self._atan_unit(t)
+        mirrored = self.b.fsub(self.f(-4.371139e-08), tail)
+        angle = self.select(
+            steep, self.b.fadd(self.f(1.57079637), self.b.fsub(mirrored, t)), self.b.fadd(t, tail)
+        )
+        left = self.b.icmp_signed("<", self.bits(x), self.i(0))
+        behind = self.b.fadd(self.f(3.14159274), self.b.fsub(self.f(-8.742278e-08), angle))
+        result = self.copysign(self.select(left, behind, angle), y)
+        return self.select(self.b.fcmp_unordered("uno", x, y), self.b.fadd(x, y), result)
+
+    def _asin_parts(self, x: Any) -> tuple[Any, Any, Any, Any]:
+        """Whether |x| > 1/2; t and asin(t) - t, where t is |x|, or sqrt((1 - |x|) / 2), half of whose angle's rest it is."""
+        a = self.abs(x)
+        far = self.less(self.f(0.5), a)
+        half = self.fma(a, self.f(-0.5), self.f(0.5))
+        s = self.select(far, half, self.b.fmul(a, a))
+        t = self.select(far, self.intrinsic(self.b, "llvm.sqrt", self.type, [half]), a)
+        p = self.poly(s, [0.166667521, 0.074952975, 0.0454703756, 0.0241795257, 0.0421662852])
+        return far, a, t, self.b.fmul(self.b.fmul(p, s), t)
+
+    def asin(self, x: Any) -> Any:
+        far, a, t, tail = self._asin_parts(x)
+        near_one = self.fma(tail, self.f(-2.0), self.f(-4.371139e-08))
+        near_one = self.b.fadd(self.fma(t, self.f(-2.0), self.f(1.57079637)), near_one)
+        result = self.copysign(self.select(far, near_one, self.b.fadd(t, tail)), x)
+        return self.select(self.less(self.f(1.0), a), self.f(math.nan), result)
+
+    def acos(self, x: Any) -> Any:
+        far, a, t, tail = self._asin_parts(x)
+        rest = self.b.fadd(t, tail)
+        double = self.b.fadd(rest, rest)
+        negative = self.less(x, self.f(0.0))
+        mirrored = self.b.fsub(self.f(3.14159274), self.b.fadd(double, self.f(8.742278e-08)))
+        middle = self.b.fadd(self.copysign(rest, x), self.f(4.371139e-08))
+        middle = self.b.fsub(self.f(1.57079637), middle)
+        result = self.select(far, self.select(negative, mirrored, double), middle)
+        return self.select(self.less(self.f(1.0), a), self.f(math.nan), result)
+
+    def asinh(self, x: Any) -> Any:
+        """log(1 + a + a^2 / (1 + sqrt(1 + a^2))); beyond 2^60, where the square would overflow, log(a) + log(2)."""
+        a = self.abs(x)
+        far = self.less(self.f(2.0**60), a)
+        small = self.select(far, self.f(1.0), a)
+        square = self.b.fmul(small, small)
+        root = self.intrinsic(self.b, "llvm.sqrt", self.type, [self.b.fadd(square, self.f(1.0))])
+        inner = self.b.fadd(small, self.b.fdiv(square, self.b.fadd(root, self.f(1.0))))
+        return self.copysign(self.select(far, self._log_double(a), self.log1p(inner)), x)
+
+    def acosh(self, x: Any) -> Any:
+        """log(1 + t + sqrt(2t + t^2)) with t = x - 1."""
+        far = self.less(self.f(2.0**60), x)
+        t = self.b.fsub(self.select(far, self.f(1.0), x), self.f(1.0))
+        inside = self.b.fmul(t, self.b.fadd(t, self.f(2.0)))
+        root = self.intrinsic(self.b, "llvm.sqrt", self.type, [inside])
+        result = self.select(far, self._log_double(x), self.log1p(self.b.fadd(t, root)))
+        return self.select(self.less(x, self.f(1.0)), self.f(math.nan), result)
+
+    def _log_double(self, x: Any) -> Any:
+        return self.b.fadd(self.log(x), self.f(0.6931472))
+
+    def atanh(self, x: Any) -> Any:
+        """log(1 + 2a / (1 - a)) / 2."""
+        a = self.abs(x)
+        ratio = self.b.fdiv(self.b.fadd(a, a), self.b.fsub(self.f(1.0), a))
+        return self.copysign(self.b.fmul(self.log1p(ratio), self.f(0.5)), x)
+
+    def nextafter(self, x: Any, y: Any) -> Any:
+        """Numbers of one sign are ordered as their bits are."""
+        bits = self.bits(x)
+        away = self.b.icmp_signed(
+            "==",
+            self.b.zext(self.less(x, y), self.int_type),
+            self.b.zext(self.less(self.f(0.0), x), self.int_type),
+        )
+        stepped = self.as_float(self.b.add(bits, self.select(away, self.i(1), self.i(-1))))
+        tiny = self.copysign(self.as_float(self.i(1)), y)
+        result = self.select(self.b.fcmp_ordered("==", x, self.f(0.0)), tiny, stepped)
+        result = self.select(self.b.fcmp_ordered("==", x, y), y, result)
+        return self.select(self.b.fcmp_unordered("uno", x, y), self.b.fadd(x, y), result)
 
     def rsqrt(self, x: Any) -> Any:
         return self.b.fdiv(self.f(1.0), self.intrinsic(self.b, "llvm.sqrt", self.type, [x]))
@@ -336,4 +464,13 @@ FUNCTIONS = (
     "sin",
     "cos",
     "rsqrt",
+    "tan",
+    "atan",
+    "atan2",
+    "asin",
+    "acos",
+    "asinh",
+    "acosh",
+    "atanh",
+    "nextafter",
 )

@@ -6,7 +6,7 @@ from triton.language import core
 
 @core.extern
 def _libm(name: core.constexpr, x, _semantic=None):
-    """The C library's function, one lane after the other: exact, for functions that are rarely hot."""
+    """A function that the compiler knows by its C name: vectors in f32 (openxpu.compiler.math), the C library lane by lane in f64."""
     name = core._unwrap_if_constexpr(name)
     f32, f64 = core.dtype("fp32"), core.dtype("fp64")
     return core.extern_elementwise(
