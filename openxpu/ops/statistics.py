@@ -208,7 +208,7 @@ def plan_renorm_grad(
 
 
 def plan_squared_norm_grad(b: PlanBuilder, x: Tensor, d: Tensor, dx: Tensor) -> None:
-    plan_map(b, "statistics.twice_times", [x, d], dx)
+    plan_map(b, "statistics.twice_times", [x, _one(x, d)], dx)
 
 
 def plan_l1_norm(b: PlanBuilder, x: Tensor, out: Tensor) -> None:
@@ -217,7 +217,12 @@ def plan_l1_norm(b: PlanBuilder, x: Tensor, out: Tensor) -> None:
 
 
 def plan_l1_norm_grad(b: PlanBuilder, x: Tensor, d: Tensor, dx: Tensor) -> None:
-    plan_map(b, "statistics.sign_times", [x, d], dx)
+    plan_map(b, "statistics.sign_times", [x, _one(x, d)], dx)
+
+
+def _one(x: Tensor, d: Tensor) -> Tensor:
+    """The gradient of one number, which Paddle gives the shape (1,), beside a 0-d tensor."""
+    return d if x.ndim else d.view(())
 
 
 def var(x: Array, axis: Axes = None, correction: float = 1.0) -> Array:
