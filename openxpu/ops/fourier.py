@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from openxpu.ops.layout import plan_copy
-from openxpu.ops.plan import F64, PARTS, PlanBuilder, Tensor, contiguous_strides, dtype_constexpr
-from openxpu.ops.pointwise import compute_dtype, plan_map
+from openxpu.ops.plan import F64, I64, PARTS, PlanBuilder, Tensor, contiguous_strides, dtype_constexpr
+from openxpu.ops.pointwise import compute_dtype, division, plan_map
 from openxpu.ops.run import run
 
 if TYPE_CHECKING:
@@ -287,6 +288,20 @@ def _in_one_launch(n: int, sequences: int) -> bool:
     return n <= _LONGEST and (sequences >= 16 or n < 64)
 
 
+def _plan_halves(
+    b: PlanBuilder, x: Tensor, out: Tensor, n: int, kept: int, forward: bool, scale: float
+) -> None:  # fmt: skip
+    """Between the spectrum of n reals and that of n / 2 pairs of them, along the last axis: `kept` elements of it; n // 2 when
+    the pairs are wanted."""
+    dtype, rows = PARTS[x.dtype], out.numel // kept
+    table = _table(b, np.arange(n), n, dtype)
+    b.launch(
+        "fourier.halves", (-(-kept // 256), rows), x.words, out.words, table, n, x.numel // rows, kept,
+        _real(1.0 if forward else -1.0, dtype), _real(scale, dtype), cost=4 * out.nbytes,
+        BACK=int(kept == n // 2), BLOCK=256,
+    )  # fmt: skip
+
+
 def plan_fft_r2c(
     b: PlanBuilder, x: Tensor, out: Tensor, axes: Sequence[int], norm: str, forward: bool
 ) -> None:
@@ -301,6 +316,11 @@ def plan_fft_r2c(
     target = b.scratch(out.shape, out.dtype) if rest else out
     if _in_one_launch(n, x.numel // n):
         _plan_passes(b, x, target, last, n, ("real", "half"), forward, scale)
+    elif n % 2 == 0 and last == x.ndim - 1:
+        pairs = replace(x, dtype=out.dtype).view((x.numel // n, n // 2))
+        spectrum = b.scratch(pairs.shape, out.dtype)
+        plan_transform(b, pairs, spectrum, 1, True, 1.0)
+        _plan_halves(b, spectrum, target, n, target.shape[last], forward, scale / 2)
     else:
         given, whole = b.scratch(x.shape, out.dtype), b.scratch(x.shape, out.dtype)
         plan_map(b, "complex.first", [x], given)
@@ -332,6 +352,12 @@ def plan_fft_c2r(
         x = turned
     if _in_one_launch(n, out.numel // n):
         _plan_passes(b, x, out, last, n, ("half", "both"), forward, scale)
+        return
+    if n % 2 == 0 and last == x.ndim - 1:
+        pairs = replace(out, dtype=x.dtype).view((out.numel // n, n // 2))
+        spectrum = b.scratch(pairs.shape, x.dtype)
+        _plan_halves(b, x, spectrum, n, n // 2, not forward, 1.0)
+        plan_transform(b, spectrum, pairs, 1, False, scale)
         return
     whole, turned = b.scratch(out.shape, x.dtype), b.scratch(out.shape, x.dtype)
     inner = math.prod(out.shape[last + 1 :])
@@ -404,10 +430,14 @@ def plan_overlap_add(b: PlanBuilder, x: Tensor, out: Tensor, hop: int, axis: int
     length = out.shape[-1] if last else out.shape[0]
     total = out.numel * pair
     dtype = PARTS.get(x.dtype, x.dtype)
+    small = total < 2**31
+    by = [
+        I64(number) for divisor in (length, inner, hop) for number in (division(divisor) if small else (0, 0))
+    ]
     b.launch(
-        "fourier.overlap_add", -(-total // 1024), x.reals, out.reals, total, length, inner, frame, frames, hop,
-        -(-frame // hop), frame * frames * pair, place_step, frame_step, cost=x.nbytes * 4,
-        ACC=dtype_constexpr(compute_dtype(dtype)), BLOCK=1024,
+        "fourier.overlap_add", -(-total // 128), x.reals, out.reals, total, length, inner, frame, frames, hop,
+        -(-frame // hop), frame * frames * pair, place_step, frame_step, *by,
+        cost=x.nbytes * 4, SMALL=small, ACC=dtype_constexpr(compute_dtype(dtype)), BLOCK=128,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from openxpu.ops.kernels.elementary import _libm2
-from openxpu.ops.kernels.pointwise import apply
+from openxpu.ops.kernels.pointwise import apply, whole_quotient
 
 
 @triton.jit
@@ -94,10 +94,9 @@ def gathered(
         index = rest
         if d < DIMS - 1:
             extent = tl.load(table + 7 * d)
-            if SMALL:
-                quotient = (rest * tl.load(table + 7 * d + 1)) >> tl.load(table + 7 * d + 2)
-            else:
-                quotient = rest // extent
+            quotient = whole_quotient(
+                rest, extent, tl.load(table + 7 * d + 1), tl.load(table + 7 * d + 2), SMALL
+            )
             index = rest - quotient * extent
             rest = quotient
         ox += index * tl.load(table + 7 * d + 3)

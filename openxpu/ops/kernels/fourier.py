@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 
 from openxpu.ops.kernels.complex import load_pair, store_pair
+from openxpu.ops.kernels.pointwise import whole_quotient
 
 
 @triton.jit
@@ -458,17 +459,53 @@ def whole_spectrum(x, out, n, half, total, inner, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def halves(x, out, table, n, given, kept, sign, scale, BACK: tl.constexpr, BLOCK: tl.constexpr):
+    """[rows, kept] from [rows, given]: the spectrum of n real numbers from the transform of n / 2 pairs of them, (even, odd), as
+    complex numbers; BACK: the other way. `table` holds exp(-2 pi i k / n); sign is -1 for the transform back."""
+    k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = k < kept
+    half = n // 2
+    near = k
+    far = half - k
+    if not BACK:
+        near = tl.where(k >= half, k - half, k)
+        far = tl.where(k > half, n - k, far)
+        far = tl.where(far == half, 0, far)
+    row = tl.program_id(1).to(tl.int64)
+    ar, ai = load_pair(x, row * given + near, mask)
+    br, bi = load_pair(x, row * given + far, mask)
+    wr = tl.load(table + k, mask=mask, other=0)
+    wi = tl.load(table + n + k, mask=mask, other=0)
+    if BACK:
+        # What has no imaginary part in a spectrum of reals is not looked at.
+        ai = tl.where(k == 0, 0.0, ai * sign)
+        bi = tl.where(k == 0, 0.0, bi * sign)
+    even_r = ar + br
+    even_i = ai - bi
+    odd_r = ar - br
+    odd_i = ai + bi
+    if BACK:
+        re = even_r - (wr * odd_i - wi * odd_r)
+        im = even_i + (wr * odd_r + wi * odd_i)
+    else:
+        re = (even_r + (wr * odd_i + wi * odd_r)) * scale
+        im = (even_i - (wr * odd_r - wi * odd_i)) * (scale * sign)
+    store_pair(out, row * kept + k, re, im, mask)
+
+
+@triton.jit
 def overlap_add(
     x, out, total, length, inner, frame, frames, hop, turns, outer_step, place_step, frame_step,
-    ACC: tl.constexpr, BLOCK: tl.constexpr,
+    by_length, by_length_shift, by_inner, by_inner_shift, by_hop, by_hop_shift,
+    SMALL: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """out[o, t, i] = the sum of x[o, place, f, i] over the frames f that cover t = f * hop + place, at most `turns`."""
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    row = index // inner
+    row = whole_quotient(index, inner, by_inner, by_inner_shift, SMALL)
     column = index - row * inner
-    outer = row // length
+    outer = whole_quotient(row, length, by_length, by_length_shift, SMALL)
     t = row - outer * length
-    last = t // hop
+    last = whole_quotient(t, hop, by_hop, by_hop_shift, SMALL)
     acc = tl.zeros([BLOCK], ACC)
     for turn in range(0, turns):
         f = last - turn
