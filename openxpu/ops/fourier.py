@@ -20,7 +20,7 @@ from openxpu.ops.run import run
 if TYPE_CHECKING:
     from openxpu.runtime import Array
 
-_LONGEST = 2048  # elements of a sequence whose lanes still lie in a core's own cache
+_LONGEST = 4096  # elements of a sequence whose lanes still lie in a core's own cache
 _PRIME = 401  # the largest radix: above it a convolution is quicker
 _CONVOLUTION = 4096  # elements of a convolution that is done in one launch
 _PROGRAMS = 16
