@@ -1,4 +1,4 @@
-# Fourier transforms of many sequences side by side: passes of radix 2, 3, 4, 5, 7 and 8 over lanes, one sequence in each.
+# Fourier transforms of many sequences side by side: passes of radix 2, 4 and any odd radix over lanes, one sequence in each.
 """Stockham's autosort method: a pass reads r elements that are n / r apart and writes them r in a row, so that no reordering is
 left at the end. Source: Van Loan, Computational frameworks for the fast Fourier transform (1992), section 1.7."""
 
