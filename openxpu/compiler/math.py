@@ -6,6 +6,7 @@ f64 goes to libm lane by lane (lanes.py); both treat infinities, NaN and denorma
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,31 @@ from llvmlite import ir
 from openxpu.compiler.target import Target
 
 F32, I32, F64 = ir.FloatType(), ir.IntType(32), ir.DoubleType()
+_LARGE = 157  # biased exponent of 2^30, from which on sin and cos reduce their argument by tables
+
+
+@functools.cache
+def _turns() -> tuple[list[float], list[float]]:
+    """2^e 2 / pi modulo 4 for the exponents e = _LARGE - 150 .. 104 of whole mantissas: a multiple of 2^-27, and the rest."""
+    bits = 256
+
+    def arccot(x: int) -> int:
+        total, term, k = 0, (1 << bits + 16) // x, 0
+        while term:
+            total += (-term if k % 2 else term) // (2 * k + 1)
+            term //= x * x
+            k += 1
+        return total
+
+    pi = 16 * arccot(5) - 4 * arccot(239)  # Machin 1706
+    inverse = (2 << 2 * bits + 16) // pi
+    high, low = [], []
+    for e in range(_LARGE - 150, 105):
+        part = (inverse << e) % (4 << bits)
+        first = part >> bits - 27
+        high.append(first / 2**27)
+        low.append((part - (first << bits - 27)) / 2**bits)
+    return high, low
 
 
 class FloatMath:
@@ -297,7 +323,85 @@ class FloatMath:
         q = call("llvm.fmuladd", quarter, d(-4.0), n)  # exact
         good = self.b.fcmp_ordered("<=", q, d(3.0))
         q = self.b.select(good, q, d(0.0))
-        return self.b.fptrunc(r, self.type), self.b.fptosi(q, self.int_type)
+        near = self.b.fptrunc(r, self.type), self.b.fptosi(q, self.int_type)
+        pair = self.b.call(self._large_quadrant(), [x, *near])
+        return self.b.extract_value(pair, 0), self.b.extract_value(pair, 1)
+
+    def _large_quadrant(self) -> ir.Function:
+        """The function (x, r, n) -> (r, n) that reduces anew what is too large for `_quadrant`: of m 2^e with a whole m below 2^24,
+        2^e 2 / pi modulo 4 is in a table, 29 bits, whose product with m is exact, and 53 more. A function of the module,
+        inlined later, because its branch keeps the tables from costing anything in the usual range."""
+        name = f"openxpu.large_quadrant.{self.lanes}"
+        module = self.b.module
+        if name in module.globals:
+            return module.globals[name]
+        lanes = self.lanes
+
+        def many(type: Any) -> Any:
+            return ir.VectorType(type, lanes) if lanes else type
+
+        def all_of(type: Any, value: float) -> ir.Constant:
+            one = ir.Constant(type, value)
+            return ir.Constant(many(type), [one] * lanes) if lanes else one
+
+        result = ir.LiteralStructType([self.type, self.int_type])
+        function = ir.Function(module, ir.FunctionType(result, [self.type, self.type, self.int_type]), name)
+        function.linkage = "internal"
+        function.attributes.add("alwaysinline")
+        x, r, n = function.args
+        entry, far, done = (function.append_basic_block(part) for part in ("entry", "far", "done"))
+        b = ir.IRBuilder(entry)
+        bits = b.bitcast(x, self.int_type)
+        exponent = b.and_(b.lshr(bits, all_of(I32, 23)), all_of(I32, 255))
+        index = b.sub(exponent, all_of(I32, _LARGE))
+        large = b.icmp_unsigned("<", index, all_of(I32, 255 - _LARGE))
+        found = (
+            b.icmp_unsigned("!=", b.bitcast(large, ir.IntType(lanes)), ir.IntType(lanes)(0))
+            if lanes
+            else large
+        )
+        b.cbranch(found, far, done)
+
+        b.position_at_end(far)
+        index = b.select(large, index, all_of(I32, 0))
+        mantissa = b.or_(b.and_(bits, all_of(I32, 0x7FFFFF)), all_of(I32, 0x800000))
+        m = b.sitofp(mantissa, many(F64))
+        tables = []
+        for part, values in zip(("high", "low"), _turns(), strict=True):
+            table = ir.GlobalVariable(module, ir.ArrayType(F64, len(values)), f"{name}.{part}")
+            table.linkage, table.global_constant = "internal", True
+            table.initializer = ir.Constant(table.type.pointee, values)
+            loaded = ir.Constant(many(F64), ir.Undefined)
+            for lane in range(lanes or 1):
+                at = b.extract_element(index, ir.Constant(I32, lane)) if lanes else index
+                value = b.load(
+                    b.gep(table, [ir.Constant(I32, 0), at], source_etype=table.type.pointee), typ=F64
+                )
+                loaded = b.insert_element(loaded, value, ir.Constant(I32, lane)) if lanes else value
+            tables.append(loaded)
+        high, low = (b.fmul(m, table) for table in tables)
+        whole = self.intrinsic(b, "llvm.rint", many(F64), [high])
+        rest = b.fadd(b.fsub(high, whole), low)
+        more = self.intrinsic(b, "llvm.rint", many(F64), [rest])
+        turn = b.fadd(whole, more)
+        angle = b.fptrunc(b.fmul(b.fsub(rest, more), all_of(F64, math.pi / 2)), self.type)
+        quarter = b.fptosi(turn, self.int_type)  # below 2^27
+        negative = b.icmp_signed("<", bits, all_of(I32, 0))
+        angle = b.select(negative, b.fneg(angle), angle)
+        quarter = b.select(negative, b.neg(quarter), quarter)
+        far_r, far_n = b.select(large, angle, r), b.select(large, quarter, n)
+        b.branch(done)
+
+        b.position_at_end(done)
+        values = []
+        for type, near_value, far_value in ((self.type, r, far_r), (self.int_type, n, far_n)):
+            phi = b.phi(type)
+            phi.add_incoming(near_value, entry)
+            phi.add_incoming(far_value, far)
+            values.append(phi)
+        pair: Any = b.insert_value(ir.Constant(result, ir.Undefined), values[0], 0)
+        b.ret(b.insert_value(pair, values[1], 1))
+        return function
 
     def _kernels(self, r: Any) -> tuple[Any, Any]:
         """Sine and cosine for |r| <= pi/4."""

@@ -7,27 +7,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from openxpu.ops.layout import plan_copy
-from openxpu.ops.plan import F64, PARTS, PlanBuilder, Tensor, contiguous_strides, dtype_constexpr
-from openxpu.ops.pointwise import compute_dtype, plan_map
+from openxpu.ops.plan import F64, I64, PARTS, PlanBuilder, Tensor, contiguous_strides, dtype_constexpr
+from openxpu.ops.pointwise import compute_dtype, division, plan_map
 from openxpu.ops.run import run
 
 if TYPE_CHECKING:
     from openxpu.runtime import Array
 
-_LONGEST = 2048  # elements of a sequence whose lanes still lie in a core's own cache
+_LONGEST = 4096  # elements of a sequence whose lanes still lie in a core's own cache
+_PRIME = 401  # the largest radix: above it a convolution is quicker
+_CONVOLUTION = 4096  # elements of a convolution that is done in one launch
 _PROGRAMS = 16
+_TILE = 16  # elements of a sequence that are moved together
 PAIRS = {"f32": "c64", "f64": "c128"}
 
 
 def factors(n: int) -> list[int] | None:
-    """Radices whose product is n, none above 7; None where n has other factors."""
+    """Radices whose product is n, none above _PRIME; None where n has other factors."""
     found = []
-    for radix in (4, 7, 5, 3, 2):
+    for radix in (4, 7, 5, 3, 2, *range(11, min(n, _PRIME) + 1, 2)):
         while n % radix == 0:
             found.append(radix)
             n //= radix
@@ -69,6 +73,21 @@ def _real(value: float, dtype: str) -> float | F64:
     return F64(value) if dtype == "f64" else float(value)
 
 
+def _chirp(n: int) -> np.ndarray:
+    """exp(-pi i j^2 / n)."""
+    turns: np.ndarray = np.arange(n, dtype=np.int64) ** 2 % (2 * n)
+    chirp: np.ndarray = np.exp(-1j * np.pi / n * turns)
+    return chirp
+
+
+def _chirp_spectrum(n: int, length: int) -> np.ndarray:
+    """The transform of the chirp's conjugate, around element 0."""
+    kernel = np.zeros(length, np.complex128)
+    kernel[:n] = _chirp(n).conj()
+    kernel[length - n + 1 :] = kernel[n - 1 : 0 : -1]
+    return np.fft.fft(kernel)
+
+
 def _launch(
     b: PlanBuilder, x: Tensor, out: Tensor, n: int, lanes: int, outer: int, steps: Sequence[int], *,
     count: int, kept: int, kind: tuple[str, str], forward: bool, scale: float, dense: tuple[bool, bool],
@@ -77,28 +96,48 @@ def _launch(
     """One launch of fourier.transform; `steps` are its eight arguments from in_outer to out_jump."""
     dtype = PARTS.get(x.dtype, x.dtype)
     width = 8 if dtype == "f64" else 16
-    radices = factors(n)
-    assert radices is not None
-    table = _table(b, np.arange(n), n, dtype)
-    order = b.constant(np.array([*radices, 0], np.int32))
-    blocks = -(-lanes // (width * (1 if kind[0] == "complex" else 2)))
+    span = width * (1 if kind[0] == "complex" else 2)
+    blocks = -(-lanes // span)
     groups = blocks * outer
     programs = min(groups, _PROGRAMS)
-    work = b.scratch((programs, 4, n, width), dtype)
+    radices = factors(n)
+    length = n if radices is not None else smooth(2 * n - 1)
+    table = _table(b, np.arange(length), length, dtype)
+    factor, chirp = (table if twist is None else twist[0]), table
+    if radices is None:
+        radices = factors(length)
+        assert radices is not None
+        assert twist is None
+        numpy = np.float64 if dtype == "f64" else np.float32
+        spectrum, turns = _chirp_spectrum(n, length) / length, _chirp(n)
+        factor = b.constant(np.stack([spectrum.real, spectrum.imag]).astype(numpy))
+        chirp = b.constant(np.stack([turns.real, turns.imag]).astype(numpy))
+    order = b.constant(np.array([*radices, 0], np.int32))
+    work = b.scratch((programs, 4, length, width), dtype)
+
+    def row(tensor: Tensor, step: int, extent: int) -> tuple[Tensor, int]:
+        if step != 1 or extent != 1:
+            return work, 0
+        words = 2 if tensor.dtype == "c128" else 1
+        return b.scratch((programs, span, (_TILE + 1) * words), tensor.words.dtype), words
+
+    (near, in_row), (away, out_row) = row(x, *steps[1:3]), row(out, *steps[5:7])
     sign = 1.0 if forward else -1.0
+    turns_taken = 1 if length == n else 2
     b.launch(
-        "fourier.transform", programs, x.words, out.words, work, table, order,
-        table if twist is None else twist[0], n, len(radices), count, kept, groups, blocks, programs, lanes, *steps,
+        "fourier.transform", programs, x.words, out.words, work, near, away, table, order, factor, chirp,
+        n, length, len(radices), count, kept, groups, blocks, programs, lanes, *steps,
         _real(sign, dtype), _real(sign, dtype), _real(scale, dtype),
-        cost=groups * width * n * 8 * (len(radices) + 2), IN=kind[0], OUT=kind[1],
-        TWIST=0 if twist is None else twist[1], IN_DENSE=dense[0], OUT_DENSE=dense[1], LANES=width,
+        cost=groups * width * length * 8 * (turns_taken * len(radices) + 2), IN=kind[0], OUT=kind[1],
+        TWIST=0 if twist is None else twist[1], CHIRP=int(length != n), IN_DENSE=dense[0], OUT_DENSE=dense[1],
+        IN_ROW=in_row, OUT_ROW=out_row, TILE=_TILE, LANES=width,
     )  # fmt: skip
 
 
 def _plan_passes(
     b: PlanBuilder, x: Tensor, out: Tensor, axis: int, n: int, kind: tuple[str, str], forward: bool, scale: float
 ) -> None:  # fmt: skip
-    """A transform of factors up to 7 in one launch."""
+    """A transform in one launch."""
     outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
     count, kept = x.shape[axis], out.shape[axis]
     if inner >= 8:
@@ -149,11 +188,9 @@ def _plan_convolution(b: PlanBuilder, x: Tensor, out: Tensor, axis: int, forward
     outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
     length = smooth(2 * n - 1)
     numpy = np.complex64 if x.dtype == "c64" else np.complex128
-    squares = np.arange(n, dtype=np.int64) ** 2 % (2 * n)
-    chirp = np.exp((-1j if forward else 1j) * np.pi / n * squares)
-    kernel = np.zeros(length, np.complex128)
-    kernel[:n] = chirp.conj()
-    kernel[length - n + 1 :] = chirp.conj()[:0:-1]
+    chirp, spectrum = _chirp(n), _chirp_spectrum(n, length)
+    if not forward:
+        chirp, spectrum = chirp.conj(), np.roll(spectrum[::-1], 1).conj()
     shape = (outer, length, inner)
     first, second = b.scratch(shape, x.dtype), b.scratch(shape, x.dtype)
     whole = contiguous_strides(shape)
@@ -169,24 +206,30 @@ def _plan_convolution(b: PlanBuilder, x: Tensor, out: Tensor, axis: int, forward
         first.view((outer, n, inner), whole),
     )
     plan_transform(b, first, second, 1, True, 1.0)
-    plan_map(b, "elementwise.multiply", [second, factor(np.fft.fft(kernel))], second)
+    plan_map(b, "elementwise.multiply", [second, factor(spectrum)], second)
     plan_transform(b, second, first, 1, False, scale / length)
     plan_map(
         b, "elementwise.multiply", [first.view((outer, n, inner), whole), factor(chirp)], out.reshape(outer, n, inner)
     )  # fmt: skip
 
 
+def _convolved(n: int, sequences: int) -> bool:
+    """Whether a length of other factors is a convolution in one launch."""
+    return smooth(2 * n - 1) <= _CONVOLUTION and sequences >= 8
+
+
 def plan_transform(b: PlanBuilder, x: Tensor, out: Tensor, axis: int, forward: bool, scale: float) -> None:
     """out[.., k, ..] = scale sum_j x[.., j, ..] exp(-+ 2 pi i j k / n) along one axis; both contiguous and complex. x may be
     shorter than out along the axis: it is continued by zeros."""
     n = out.shape[axis]
-    if factors(n) is None:
+    sequences = out.numel // max(n, 1)
+    if factors(n) is None and not _convolved(n, sequences):
         if x.shape[axis] < n:
             x = _continued(b, x, out.shape)
         _plan_convolution(b, x, out, axis, forward, scale)
         return
-    sequences = out.numel // max(n, 1)
-    pair = _split(n) if n > _LONGEST or (sequences < 8 and n >= 64) else None
+    few = n > _LONGEST or (sequences < 8 and n >= 64)
+    pair = _split(n) if few and factors(n) is not None else None
     if pair is not None:
         if x.shape[axis] < n:
             x = _continued(b, x, out.shape)
@@ -240,7 +283,23 @@ def plan_fft_c2c(
 
 def _in_one_launch(n: int, sequences: int) -> bool:
     """Whether real sequences go in pairs through the passes."""
-    return factors(n) is not None and n <= _LONGEST and (sequences >= 16 or n < 64)
+    if factors(n) is None:
+        return _convolved(n, sequences)
+    return n <= _LONGEST and (sequences >= 16 or n < 64)
+
+
+def _plan_halves(
+    b: PlanBuilder, x: Tensor, out: Tensor, n: int, kept: int, forward: bool, scale: float
+) -> None:  # fmt: skip
+    """Between the spectrum of n reals and that of n / 2 pairs of them, along the last axis: `kept` elements of it; n // 2 when
+    the pairs are wanted."""
+    dtype, rows = PARTS[x.dtype], out.numel // kept
+    table = _table(b, np.arange(n), n, dtype)
+    b.launch(
+        "fourier.halves", (-(-kept // 256), rows), x.words, out.words, table, n, x.numel // rows, kept,
+        _real(1.0 if forward else -1.0, dtype), _real(scale, dtype), cost=4 * out.nbytes,
+        BACK=int(kept == n // 2), BLOCK=256,
+    )  # fmt: skip
 
 
 def plan_fft_r2c(
@@ -257,6 +316,11 @@ def plan_fft_r2c(
     target = b.scratch(out.shape, out.dtype) if rest else out
     if _in_one_launch(n, x.numel // n):
         _plan_passes(b, x, target, last, n, ("real", "half"), forward, scale)
+    elif n % 2 == 0 and last == x.ndim - 1:
+        pairs = replace(x, dtype=out.dtype).view((x.numel // n, n // 2))
+        spectrum = b.scratch(pairs.shape, out.dtype)
+        plan_transform(b, pairs, spectrum, 1, True, 1.0)
+        _plan_halves(b, spectrum, target, n, target.shape[last], forward, scale / 2)
     else:
         given, whole = b.scratch(x.shape, out.dtype), b.scratch(x.shape, out.dtype)
         plan_map(b, "complex.first", [x], given)
@@ -288,6 +352,12 @@ def plan_fft_c2r(
         x = turned
     if _in_one_launch(n, out.numel // n):
         _plan_passes(b, x, out, last, n, ("half", "both"), forward, scale)
+        return
+    if n % 2 == 0 and last == x.ndim - 1:
+        pairs = replace(out, dtype=x.dtype).view((out.numel // n, n // 2))
+        spectrum = b.scratch(pairs.shape, x.dtype)
+        _plan_halves(b, x, spectrum, n, n // 2, not forward, 1.0)
+        plan_transform(b, spectrum, pairs, 1, False, scale)
         return
     whole, turned = b.scratch(out.shape, x.dtype), b.scratch(out.shape, x.dtype)
     inner = math.prod(out.shape[last + 1 :])
@@ -360,10 +430,14 @@ def plan_overlap_add(b: PlanBuilder, x: Tensor, out: Tensor, hop: int, axis: int
     length = out.shape[-1] if last else out.shape[0]
     total = out.numel * pair
     dtype = PARTS.get(x.dtype, x.dtype)
+    small = total < 2**31
+    by = [
+        I64(number) for divisor in (length, inner, hop) for number in (division(divisor) if small else (0, 0))
+    ]
     b.launch(
-        "fourier.overlap_add", -(-total // 1024), x.reals, out.reals, total, length, inner, frame, frames, hop,
-        -(-frame // hop), frame * frames * pair, place_step, frame_step, cost=x.nbytes * 4,
-        ACC=dtype_constexpr(compute_dtype(dtype)), BLOCK=1024,
+        "fourier.overlap_add", -(-total // 128), x.reals, out.reals, total, length, inner, frame, frames, hop,
+        -(-frame // hop), frame * frames * pair, place_step, frame_step, *by,
+        cost=x.nbytes * 4, SMALL=small, ACC=dtype_constexpr(compute_dtype(dtype)), BLOCK=128,
     )  # fmt: skip
 
 

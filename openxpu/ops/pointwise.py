@@ -115,13 +115,15 @@ def plan_map(
     scalars: Sequence[Scalar] = (),
     compute: str | None = "",
     effort: int = 1,
+    together: int = 0,
 ) -> None:
     """out = function(*inputs, *scalars) for every element, inputs broadcast to out's shape.
 
     `function` is a @triton.jit function below openxpu/ops/kernels of one to three tensors and up to three
     scalars. `compute` is the dtype in which it sees the inputs (default: the first input's, 16-bit floats as
     f32); None leaves each as stored. Scalars come as f32, f64 or i64. `effort` multiplies the cost of
-    an element, for functions that compute rather than copy. `out` may be one of the inputs."""
+    an element, for functions that compute rather than copy. `together`: how many elements share a loop whose length depends
+    on values (default: whatever suits memory). `out` may be one of the inputs."""
     if out.numel == 0:
         return
     if any(tensor.dtype in PARTS for tensor in (*inputs, out)):
@@ -146,7 +148,7 @@ def plan_map(
     n = out.numel
     inner = [own[-1] if own else 0 for own in steps]
     if not extents or (len(extents) == 1 and out_steps[0] == 1 and all(step in (0, 1) for step in inner)):
-        block = _BLOCK if n > _BLOCK // 8 else _BLOCK // 8
+        block = together or (_BLOCK if n > _BLOCK // 8 else _BLOCK // 8)
         xs, ys, zs = inner
         b.launch(
             "pointwise.flat", -(-n // block), *pointers, n, *values, cost=cost,
@@ -160,7 +162,7 @@ def plan_map(
     if extents[-1] < _SHORT and n < 2**31 and span < 2**31:
         dims = list(zip(reversed(extents), *(reversed(own) for own in (*steps, out_steps)), strict=True))
         table = [[extent, *division(extent), *own] for extent, *own in dims]
-        block = 1024
+        block = together or 1024
         b.launch(
             "pointwise.gathered", -(-n // block), *pointers, b.constant(np.array(table, np.int64)), n, *values,
             cost=cost * 4, **shared, DIMS=len(dims), BLOCK=block,
@@ -184,7 +186,7 @@ def plan_map(
     b.launch(
         "pointwise.strided", (outer * chunks, -(-cols // cols_each)), *pointers, outer_dims,
         rows, cols, chunks, rows_each, cols_each, *row_steps, *lanes, *values, cost=cost,
-        **shared, XS=unit[0], YS=unit[1], ZS=unit[2], OS=unit[3], OUTER=len(dims), BLOCK=_block(cols),
+        **shared, XS=unit[0], YS=unit[1], ZS=unit[2], OS=unit[3], OUTER=len(dims), BLOCK=together or _block(cols),
     )  # fmt: skip
 
 
@@ -225,10 +227,11 @@ def _map_pairs(
         )  # fmt: skip
         return
     dims = zip(reversed(extents), *(reversed(own) for own in (*steps, out_steps)), strict=True)
-    table = b.constant(np.array(list(dims), np.int64))
+    small = n < 2**31
+    table = [[extent, *(division(extent) if small else (0, 0)), *own] for extent, *own in dims]
     b.launch(
-        "complex.gathered", -(-n // block), *pointers, table, n, *values, cost=cost * 4, **shared,
-        DIMS=len(extents), BLOCK=block,
+        "complex.gathered", -(-n // block), *pointers, b.constant(np.array(table, np.int64)), n, *values,
+        cost=cost * 4, **shared, DIMS=len(extents), SMALL=small, BLOCK=block,
     )  # fmt: skip
 
 

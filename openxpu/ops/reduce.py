@@ -88,6 +88,17 @@ def plan_reduce(
     if x.dtype in PARTS:
         if op != "sum" or pre != "none" or post not in ("none", "scale"):
             raise Unsupported(f"{op} of complex numbers is not planned, only sums and means are.")
+        if x.ndim - 1 in axes:
+            from openxpu.ops.pointwise import plan_map
+
+            # The parts of neighbours do not lie side by side: each part is summed by itself.
+            sums = [b.scratch(out.shape, PARTS[out.dtype]) for _ in range(2)]
+            for total, function in zip(sums, ("complex.first", "complex.imag"), strict=True):
+                part = b.scratch(x.shape, PARTS[x.dtype])
+                plan_map(b, function, [x], part)
+                plan_reduce(b, part, total, axes, op, pre, post, scale, p)
+            plan_map(b, "complex.pair", sums, out)
+            return
         x, out = x.parts, out.parts
     acc = accumulation_dtype(x.dtype)
     if pre == "nonzero":

@@ -30,7 +30,7 @@ def _lanes(
         block = 256 if inner >= 256 else 64 if inner >= 64 else 16
         grid: tuple[int, ...] = (-(-inner // block), outer)
     else:
-        block = 256 if lanes >= 2048 else 64 if lanes >= 128 else 16
+        block = 16  # each lane reads a line of the cache of its own
         grid = (-(-lanes // block),)
     b.launch(
         f"running.{kernel}", grid, *tensors, lanes, extent, inner,
@@ -50,7 +50,7 @@ def plan_running_extreme(
         n = x.shape[-1]
         b.launch(
             "running.extremes_rows", x.numel // n, dense(b, x), out, indices, n, cost=16 * x.nbytes,
-            LARGEST=int(largest), ACC=_acc(x),
+            LARGEST=int(largest), ACC=_acc(x), BLOCK=128 if n > 64 else 64,
         )  # fmt: skip
         return
     _lanes(b, "extremes", [dense(b, x), out, indices], x, axis, LARGEST=int(largest), ACC=_acc(x))

@@ -34,7 +34,10 @@ def _compute(name: str) -> str:
 
 def plan_special(b: PlanBuilder, inputs: Sequence[Tensor], out: Tensor, name: str) -> None:
     """out = name(*inputs)."""
-    plan_map(b, f"special.{SPECIAL[name][0]}", inputs, out, compute=_compute(name), effort=_EFFORT)
+    function, effort, together = SPECIAL[name][0], _EFFORT, 0
+    if name == "gammaincc":
+        function, effort, together = function if out.dtype == "f64" else "gammaincc_of_f32", 20 * _EFFORT, 16
+    plan_map(b, f"special.{function}", inputs, out, compute=_compute(name), effort=effort, together=together)
 
 
 def plan_special_grad(b: PlanBuilder, saved: Sequence[Tensor], dx: Tensor, name: str) -> None:

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from openxpu.ops.kernels.elementary import _libm2
-from openxpu.ops.kernels.pointwise import apply
+from openxpu.ops.kernels.pointwise import apply, whole_quotient
 
 
 @triton.jit
@@ -79,9 +79,10 @@ def gathered(
     x, y, z, out, table, n, a, b, c,
     FN: tl.constexpr, INPUTS: tl.constexpr, SCALARS: tl.constexpr, COMPUTE: tl.constexpr,
     XP: tl.constexpr, YP: tl.constexpr, ZP: tl.constexpr, OP: tl.constexpr,
-    DIMS: tl.constexpr, BLOCK: tl.constexpr,
+    DIMS: tl.constexpr, SMALL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Any strides. `table` holds for each dimension, innermost first: extent, strides of x, y, z, out."""
+    """Any strides. `table` holds for each dimension, innermost first: extent, multiplier and shift of the division by it
+    (SMALL: used where n is below 2^31), strides of x, y, z, out."""
     lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = lane < n
     rest = lane
@@ -92,16 +93,18 @@ def gathered(
     for d in tl.static_range(DIMS):
         index = rest
         if d < DIMS - 1:
-            extent = tl.load(table + 5 * d)
-            quotient = rest // extent
+            extent = tl.load(table + 7 * d)
+            quotient = whole_quotient(
+                rest, extent, tl.load(table + 7 * d + 1), tl.load(table + 7 * d + 2), SMALL
+            )
             index = rest - quotient * extent
             rest = quotient
-        ox += index * tl.load(table + 5 * d + 1)
-        oo += index * tl.load(table + 5 * d + 4)
+        ox += index * tl.load(table + 7 * d + 3)
+        oo += index * tl.load(table + 7 * d + 6)
         if INPUTS > 1:
-            oy += index * tl.load(table + 5 * d + 2)
+            oy += index * tl.load(table + 7 * d + 4)
         if INPUTS > 2:
-            oz += index * tl.load(table + 5 * d + 3)
+            oz += index * tl.load(table + 7 * d + 5)
     xv = load(x, ox, mask, XP, COMPUTE)
     yv = xv
     zv = xv

@@ -120,6 +120,15 @@ def strided(
 
 
 @triton.jit
+def whole_quotient(n, divisor, multiplier, shift, SMALL: tl.constexpr):
+    """n // divisor; SMALL: by the multiplier and shift that the planner's `division` found, exact below 2^31."""
+    if SMALL:
+        return (n * multiplier) >> shift
+    else:
+        return n // divisor
+
+
+@triton.jit
 def gathered(
     x, y, z, out, table, n, a, b, c,
     FN: tl.constexpr, INPUTS: tl.constexpr, SCALARS: tl.constexpr, COMPUTE: tl.constexpr,

@@ -48,25 +48,46 @@ def extremes(
 
 
 @triton.jit
-def extremes_rows(x, out, indices, extent, LARGEST: tl.constexpr, ACC: tl.constexpr):
-    """The same for [rows, extent], one row a program."""
+def larger(a, b):
+    return tl.where((a > b) | (a != a), a, b)
+
+
+@triton.jit
+def smaller(a, b):
+    return tl.where((a < b) | (a != a), a, b)
+
+
+@triton.jit
+def later(a, b):
+    return tl.maximum(a, b)
+
+
+@triton.jit
+def extremes_rows(x, out, indices, extent, LARGEST: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr):
+    """The same for [rows, extent], one row a program: running extremes, then the last place so far that holds its own."""
     row = tl.program_id(0).to(tl.int64) * extent
     x += row
     out += row
     indices += row
-    best = tl.load(x).to(ACC)
-    index = 0
-    for i in range(0, extent):
-        v = tl.load(x + i).to(ACC)
+    lane = tl.arange(0, BLOCK)
+    carry = tl.load(x).to(ACC)
+    place = 0
+    for begin in range(0, extent, BLOCK):
+        at = begin + lane
+        inside = at < extent
+        v = tl.load(x + at, mask=inside, other=0).to(ACC)
         if LARGEST:
-            wins = v >= best
+            best = tl.associative_scan(v, 0, larger)
+            wins = (carry > best) | (carry != carry)
         else:
-            wins = v <= best
-        wins = (v != v) | (wins & (best == best))
-        best = tl.where(wins, v, best)
-        index = tl.where(wins, i, index)
-        tl.store(out + i, best.to(out.dtype.element_ty))
-        tl.store(indices + i, index.to(indices.dtype.element_ty))
+            best = tl.associative_scan(v, 0, smaller)
+            wins = (carry < best) | (carry != carry)
+        best = tl.where(wins, carry, best)
+        index = tl.associative_scan(tl.where((v == best) | (v != v), at, place), 0, later)
+        tl.store(out + at, best.to(out.dtype.element_ty), mask=inside)
+        tl.store(indices + at, index.to(indices.dtype.element_ty), mask=inside)
+        carry = tl.load(out + tl.minimum(begin + BLOCK, extent) - 1).to(ACC)
+        place = tl.load(indices + tl.minimum(begin + BLOCK, extent) - 1).to(tl.int32)
 
 
 @triton.jit

@@ -250,8 +250,11 @@ def polygamma(x, s, factor, sign):
     size = tl.abs(x)
     part = size - tl.floor(size)
     first = zeta(s, tl.where(below, part, size))
-    left = sign.to(x.dtype) * (first - zeta(s, size + 1.0)) + zeta(s, 1.0 - part)
-    value = factor.to(x.dtype) * tl.where(below, left, first)
+    value = first
+    if tl.max(below.to(tl.int32), axis=0) > 0:
+        left = sign.to(x.dtype) * (first - zeta(s, size + 1.0)) + zeta(s, 1.0 - part)
+        value = tl.where(below, left, first)
+    value = factor.to(x.dtype) * value
     value = tl.where(x == float("inf"), 0.0, value)
     value = tl.where(x != x, x, value)
     return tl.where((x <= 0) & (x == tl.floor(x)), float("inf"), value)
@@ -328,7 +331,7 @@ def i1(x):
 
 
 @triton.jit
-def _gamma_series(a, x, scale):
+def _gamma_series(a, x, scale, EPS: tl.constexpr):
     """The lower incomplete gamma function over gamma(a), by its power series: x <= a, or x small."""
     r = a
     term = x * 0.0 + 1.0
@@ -340,12 +343,12 @@ def _gamma_series(a, x, scale):
         term *= x / r
         total += term
         count += 1
-        going = (count < 4000) & (tl.max((term > total * 1.2e-16).to(tl.int32), axis=0) > 0)
+        going = (count < 4000) & (tl.max((term > total * (EPS / 2)).to(tl.int32), axis=0) > 0)
     return total * scale / a
 
 
 @triton.jit
-def _gamma_fraction(a, x, scale):
+def _gamma_fraction(a, x, scale, EPS: tl.constexpr):
     """The upper incomplete gamma function over gamma(a), by Lentz's evaluation of its continued fraction: x > a, x not small."""
     tiny = 1e-30
     b = x + 1.0 - a
@@ -366,7 +369,7 @@ def _gamma_fraction(a, x, scale):
         c = tl.where(tl.abs(c) < tiny, tiny, c)
         delta = d * c
         h = tl.where(left > 0, h * delta, h)
-        left = tl.where(tl.abs(delta - 1.0) > 2.3e-16, left, 0)
+        left = tl.where(tl.abs(delta - 1.0) > EPS, left, 0)
         count += 1
         going = (count < 4000) & (tl.max(left, axis=0) > 0)
     return h * scale
@@ -396,14 +399,26 @@ def _gamma_density(a, x):
 @triton.jit
 def gammaincc(a, x):
     """The upper incomplete gamma function over gamma(a), in f64."""
+    return _gamma_upper(a, x, 2.3e-16)
+
+
+@triton.jit
+def gammaincc_of_f32(a, x):
+    """The same to the digits of f32; what is nearly one and subtracted from one keeps some more."""
+    return _gamma_upper(a, x, 1e-11)
+
+
+@triton.jit
+def _gamma_upper(a, x, EPS: tl.constexpr):
+    """By the series where x is at most a, or small, else by the continued fraction; to a relative error of EPS."""
     good = (a > 0) & (x > 0) & (a < float("inf")) & (x < float("inf"))
     sa = tl.where(good, a, 1.0)
     sx = tl.where(good, x, 1.0)
     scale = _gamma_density(sa, sx)
-    low = (sx <= sa) | (sx < 0.1)
+    low = (sx <= sa) | (sx < (0.1 if EPS < 1e-12 else 1.0))
     # Each formula sees a harmless point where the other one holds, so that none keeps the loop going.
-    series = _gamma_series(tl.where(low, sa, 1.0), tl.where(low, sx, 0.5), scale)
-    fraction = _gamma_fraction(tl.where(low, 1.0, sa), tl.where(low, 2.0, sx), scale)
+    series = _gamma_series(tl.where(low, sa, 1.0), tl.where(low, sx, 0.5), scale, EPS)
+    fraction = _gamma_fraction(tl.where(low, 1.0, sa), tl.where(low, 2.0, sx), scale, EPS)
     value = tl.where(low, 1.0 - series, fraction)
     value = tl.where(x == 0, 1.0, value)
     value = tl.where((x == float("inf")) & (a > 0), 0.0, value)
