@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from openxpu.ops.creation import plan_full
-from openxpu.ops.plan import FLOATS, PlanBuilder, Tensor, Unsupported, dtype_constexpr
+from openxpu.ops.creation import plan_arange, plan_full
+from openxpu.ops.plan import FLOATS, NUMPY_NAMES, PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.pointwise import broadcast_strides, collapse, compute_dtype, plan_map
 from openxpu.ops.reduce import power_of_two
 from openxpu.ops.run import run
@@ -633,18 +633,57 @@ def plan_put_along_axis(
     reduce: str,
     include_self: bool,
 ) -> None:
-    """out = x with values at index along `axis`; reduce: assign, add, multiply (or mul)."""
-    mode = "multiply" if reduce == "mul" else reduce
-    if mode not in ("assign", "add", "multiply") or (mode != "assign" and not include_self):
-        raise Unsupported(
-            f"put_along_axis with reduce {reduce} and include_self {include_self} is not planned."
-        )
+    """out = x with values at index along `axis`, or combined with what is there, or, without include_self, with each other;
+    reduce: assign, add, multiply (or mul), amin, amax, mean."""
+    mode = _REDUCED.get(reduce, "")
+    if not mode:
+        raise Unsupported(f"put_along_axis with reduce {reduce} is not planned.")
     if values.shape != index.shape and values.numel != 1:
         raise Unsupported(
             f"put_along_axis needs values of the index's shape {index.shape}, found {values.shape}."
         )
-    plan_copy(b, x, out)
-    plan_put_along(b, values, index, out, normalize(axis, x.ndim), mode)
+    axis = normalize(axis, x.ndim)
+    narrow = out.dtype in ("f16", "bf16") and reduce not in ("assign", "amin", "amax")
+    total = b.scratch(out.shape, "f32") if narrow else out
+    if narrow:
+        plan_map(b, "elementwise.first", [x], total, compute=None)
+    else:
+        plan_copy(b, x, total)
+    if reduce != "assign" and not include_self:
+        plan_put_along(b, b.constant(_neutral(mode, total.dtype)), index, total, axis, "assign")
+    plan_put_along(b, values, index, total, axis, mode)
+    if reduce == "mean" and out.numel:
+        counts = _put_counts(b, index, out, axis, include_self)
+        plan_map(b, "layout.mean", [total, counts], out, compute=None)
+    elif narrow:
+        plan_map(b, "elementwise.first", [total], out, compute=None)
+
+
+_REDUCED = {
+    "assign": "assign", "add": "add", "mean": "add", "multiply": "multiply", "mul": "multiply",
+    "amin": "amin", "amax": "amax",
+}  # fmt: skip
+
+
+def _neutral(mode: str, dtype: str) -> np.ndarray:
+    """What changes nothing when it is combined."""
+    kind = np.dtype({v: k for k, v in NUMPY_NAMES.items() if v != "bf16"}.get(dtype, "float32"))  # put in f32
+    if mode in ("add", "multiply"):
+        return np.full((1,), int(mode == "multiply"), kind)
+    if kind.kind == "f":
+        return np.full((1,), np.inf if mode == "amin" else -np.inf, kind)
+    return np.full((1,), np.iinfo(kind).max if mode == "amin" else np.iinfo(kind).min, kind)
+
+
+def _put_counts(b: PlanBuilder, index: Tensor, x: Tensor, axis: int, include_self: bool) -> Tensor:
+    """How many values each element of x is the mean of; zero where none was put and the element does not count itself."""
+    counts = b.scratch(x.shape, "i32")
+    if include_self:
+        plan_copy(b, b.constant(np.ones((1,), np.int32)).view((1,) * x.ndim), counts)
+    else:
+        b.zero(counts)
+    plan_put_along(b, b.constant(np.ones((1,), np.int32)), index, counts, axis, "add")
+    return counts
 
 
 def plan_take_along_axis_grad(b: PlanBuilder, index: Tensor, d: Tensor, dx: Tensor, axis: int) -> None:
@@ -661,23 +700,79 @@ def plan_take_along_axis_grad(b: PlanBuilder, index: Tensor, d: Tensor, dx: Tens
 
 def plan_put_along_axis_grad(
     b: PlanBuilder,
+    x: Tensor,
     index: Tensor,
+    values: Tensor,
+    out: Tensor,
     d: Tensor,
     dx: Tensor | None,
     dvalues: Tensor | None,
     axis: int,
     reduce: str,
+    include_self: bool,
 ) -> None:
-    """Of assign: dx is d with the written positions zeroed. Of add: dx is d. dvalues is d at the positions."""
-    axis = normalize(axis, d.ndim)
-    if reduce not in ("assign", "add"):
+    """Of a sum both get d, of a mean its part, of a product d times the other factors, of an extreme what is as large
+    shares it (x, too, where it does not count itself). Of equal places the last value was assigned. dx is zero where x
+    did not take part."""
+    mode = _REDUCED.get(reduce, "")
+    if not mode:
         raise Unsupported(f"The gradient of put_along_axis with reduce {reduce} is not planned.")
+    axis = normalize(axis, d.ndim)
+    if not d.numel:
+        return
+    counts = None  # what d is divided by
+    if reduce == "mean":
+        counts = _put_counts(b, index, d, axis, include_self)
+    elif mode in ("amin", "amax"):
+        counts = b.scratch(d.shape, "i32")
+        plan_map(b, "layout.same", [x, out], counts, compute=None)
+        same = b.scratch(index.shape, "i32")
+        kept = b.scratch(index.shape, out.dtype)
+        plan_take_along_axis(b, out, index, kept, axis)
+        plan_map(b, "layout.same", [_spread(values, index), kept], same, compute=None)
+        plan_put_along(b, same, index, counts, axis, "add")
+    share = d
+    if counts is not None:
+        share = b.scratch(d.shape, d.dtype)
+        plan_map(b, "layout.mean", [d, counts], share, compute=None)
     if dx is not None:
-        plan_copy(b, d, dx)
-        if reduce == "assign":
+        if reduce == "assign" or not include_self:
+            plan_copy(b, d, dx)
             plan_put_along(b, None, index, dx, axis, "zero")
-    if dvalues is not None:
-        plan_take_along_axis(b, d, index, dvalues, axis)
+        elif mode == "multiply":
+            touched = b.scratch(d.shape, "i32")
+            b.zero(touched)
+            plan_put_along(b, b.constant(np.ones((1,), np.int32)), index, touched, axis, "assign")
+            factor = b.scratch(d.shape, d.dtype)
+            plan_map(b, "layout.others", [out, x, touched], factor, compute=None)
+            plan_map(b, "elementwise.multiply", [d, factor], dx)
+        elif mode in ("amin", "amax"):
+            plan_map(b, "layout.where_same", [share, x, out], dx, compute=None)
+        else:
+            plan_copy(b, share, dx)
+    if dvalues is None or not index.numel:
+        return
+    plan_take_along_axis(b, share, index, dvalues, axis)
+    if mode == "add":
+        return
+    if reduce == "assign":
+        # Who came last: each place takes the number of its value, which only one of them has.
+        numbers, places = b.scratch(index.shape, "i32"), b.scratch(d.shape, "i32")
+        plan_arange(b, numbers, 0, 1)
+        plan_put_along(b, numbers, index, places, axis, "assign")
+        last = b.scratch(index.shape, "i32")
+        plan_take_along_axis(b, places, index, last, axis)
+        plan_map(b, "layout.where_same", [dvalues, numbers, last], dvalues, compute=None)
+        return
+    kept = b.scratch(index.shape, out.dtype)
+    plan_take_along_axis(b, out, index, kept, axis)
+    function = "layout.by_others" if mode == "multiply" else "layout.where_same"
+    plan_map(b, function, [dvalues, _spread(values, index), kept], dvalues, compute=None)
+
+
+def _spread(values: Tensor, index: Tensor) -> Tensor:
+    """One number as the values of all places."""
+    return values.reshape(*(1,) * index.ndim) if values.numel == 1 else values
 
 
 def plan_cumsum(

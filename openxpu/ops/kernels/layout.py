@@ -152,6 +152,10 @@ def put_along(
             value = value.to(ACC) + tl.load(target, mask=mask).to(ACC)
         elif MODE == "multiply":
             value = value.to(ACC) * tl.load(target, mask=mask).to(ACC)
+        elif MODE == "amin":
+            value = tl.minimum(value.to(ACC), tl.load(target, mask=mask).to(ACC))
+        elif MODE == "amax":
+            value = tl.maximum(value.to(ACC), tl.load(target, mask=mask).to(ACC))
         tl.store(target, value.to(out.dtype.element_ty), mask=mask)
 
 
@@ -223,3 +227,52 @@ def cumsum_columns(
     mask = lane < inner - column
     base = tl.program_id(1).to(tl.int64) * extent * inner + column + lane
     running_sums(x, out, base, mask, extent, inner, EXCLUSIVE, REVERSE, ACC, BLOCK)
+
+
+@triton.jit
+def mean(total, count):
+    """total / count, where there was something to count; of integers the largest integer below."""
+    wide = total
+    if total.dtype == tl.float16 or total.dtype == tl.bfloat16:
+        wide = total.to(tl.float32)
+    n = tl.where(count > 0, count, 1).to(wide.dtype)
+    if wide.dtype.is_floating():
+        return wide / n
+    else:
+        return wide // n - ((wide % n != 0) & (wide < 0)).to(wide.dtype)
+
+
+@triton.jit
+def same(a, b):
+    return ((a == b) | ((a != a) & (b != b))).to(tl.int32)
+
+
+@triton.jit
+def where_same(d, a, b):
+    return tl.where((a == b) | ((a != a) & (b != b)), d, tl.zeros_like(d))
+
+
+@triton.jit
+def quotient(a, b):
+    if a.dtype == tl.float16 or a.dtype == tl.bfloat16:
+        return a.to(tl.float32) / b.to(tl.float32)
+    elif a.dtype.is_floating():
+        return a / b
+    else:
+        return a // tl.where(b == 0, 1, b)
+
+
+@triton.jit
+def others(product, factor, touched):
+    """What a factor is multiplied with; one where nothing was."""
+    q = quotient(product, factor)
+    return tl.where(touched != 0, q, tl.full(q.shape, 1, q.dtype))
+
+
+@triton.jit
+def by_others(d, factor, product):
+    """The gradient of a factor."""
+    if d.dtype == tl.float16 or d.dtype == tl.bfloat16:
+        return quotient(d.to(tl.float32) * product.to(tl.float32), factor.to(tl.float32))
+    else:
+        return quotient(d * product, factor)
