@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openxpu.ops import select
-from openxpu.ops.plan import PlanBuilder, Tensor
+from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
 from openxpu.paddle.kernels import phi_kernel
 from openxpu.paddle.outputs import required, unused
 
@@ -54,6 +54,26 @@ def unique(
         select.plan_unique_slices(b, x, *outputs, axis[0], consecutive=False)
     else:
         select.plan_unique(b, x, *outputs)
+
+
+@phi_kernel
+def unique_raw(
+    b: PlanBuilder,
+    x: Tensor,
+    return_index: bool,
+    return_inverse: bool,
+    return_counts: bool,
+    axis: list[int],
+    dtype: str,
+    is_sorted: bool,
+    out: Tensor,
+    indices: Tensor | None,
+    inverse: Tensor | None,
+    counts: Tensor | None,
+) -> None:
+    if not is_sorted:
+        raise Unsupported("unique in the order of first occurrence is planned for the sorted order.")
+    unique(b, x, return_index, return_inverse, return_counts, axis, dtype, out, indices, inverse, counts)
 
 
 @phi_kernel
