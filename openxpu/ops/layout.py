@@ -616,6 +616,13 @@ def plan_put_along(
     _agree("put_along_axis", out, index, axis)
     outer, extent, inner = _fold(out, axis)
     lanes = outer * inner
+    if inner == 1:
+        each = max(1, 4096 // index.shape[axis])
+        b.launch(
+            "layout.put_along_rows", -(-outer // each), values, index, out, outer, extent, index.shape[axis], each,
+            cost=16 * index.nbytes, MODE=mode, SCALAR=values is not None and values.numel == 1, ACC=_accumulation(out.dtype),
+        )  # fmt: skip
+        return
     block = _lane_block(lanes) if lanes < 1024 else 256
     b.launch(
         "layout.put_along", -(-lanes // block), values, index, out, lanes, extent, index.shape[axis], inner,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1024
 _EACH = 16384  # elements of a program
+_MANY_PAIRS = 4  # of sorted runs, from which each is merged by one program
 
 
 class Selection:
@@ -220,10 +221,18 @@ def _sorted_rows(b: PlanBuilder, rows: Tensor, n: int, width: int, each: int) ->
     plan_arange(b, order, 0, 1)
     run = 1
     while run < n:
-        b.launch(
-            "select.merge_rows", -(-n // each), rows, order, other, I64(n), I64(run), I64(width), each,
-            cost=64 * n * run.bit_length(),
-        )  # fmt: skip
+        pairs = -(-n // (2 * run))
+        if pairs >= _MANY_PAIRS:
+            share = -(-pairs // _MANY_PAIRS)
+            b.launch(
+                "select.merge_pairs", -(-pairs // share), rows, order, other, I64(n), I64(run), I64(width), share,
+                cost=64 * n,
+            )  # fmt: skip
+        else:
+            b.launch(
+                "select.merge_rows", -(-n // each), rows, order, other, I64(n), I64(run), I64(width), each,
+                cost=64 * n * run.bit_length(),
+            )  # fmt: skip
         order, other = other, order
         run *= 2
     return order

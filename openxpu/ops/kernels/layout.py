@@ -160,6 +160,43 @@ def put_along(
 
 
 @triton.jit
+def put_along_rows(
+    values,
+    index,
+    out,
+    rows,
+    x_extent,
+    extent,
+    each,
+    MODE: tl.constexpr,
+    SCALAR: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """put_along where inner is 1: rows one after the other, which read what lies side by side."""
+    first = tl.program_id(0).to(tl.int64) * each
+    for o in range(first, tl.minimum(first + each, rows)):
+        for i in range(0, extent):
+            row = tl.load(index + o * extent + i).to(tl.int64)
+            row = tl.where(row < 0, row + x_extent, row)
+            target = out + o * x_extent + row
+            if MODE == "zero":
+                value = tl.full((), 0, tl.int32)
+            elif SCALAR:
+                value = tl.load(values)
+            else:
+                value = tl.load(values + o * extent + i)
+            if MODE == "add":
+                value = value.to(ACC) + tl.load(target).to(ACC)
+            elif MODE == "multiply":
+                value = value.to(ACC) * tl.load(target).to(ACC)
+            elif MODE == "amin":
+                value = tl.minimum(value.to(ACC), tl.load(target).to(ACC))
+            elif MODE == "amax":
+                value = tl.maximum(value.to(ACC), tl.load(target).to(ACC))
+            tl.store(target, value.to(out.dtype.element_ty))
+
+
+@triton.jit
 def running_sums(
     x, out, base, mask, extent, inner,
     EXCLUSIVE: tl.constexpr, REVERSE: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,

@@ -214,6 +214,27 @@ def merge_rows(x, order, merged, n, run, width, each):
 
 
 @triton.jit
+def merge_pairs(x, order, merged, n, run, width, each):
+    """The same step, one pair of runs after the other, with one comparison for each row: for runs of which there are many."""
+    first = tl.program_id(0).to(tl.int64) * each
+    for pair in range(first, first + each):
+        begin = tl.minimum(pair * 2 * run, n)
+        middle = tl.minimum(begin + run, n)
+        end = tl.minimum(middle + run, n)
+        left = begin
+        right = middle
+        for k in range(begin, end):
+            a = tl.load(order + tl.minimum(left, n - 1))
+            b = tl.load(order + tl.minimum(right, n - 1))
+            takes = right < end
+            if takes & (left < middle):
+                takes = precedes(x, b, a, width)
+            tl.store(merged + k, tl.where(takes, b, a))
+            left += tl.where(takes, 0, 1)
+            right += tl.where(takes, 1, 0)
+
+
+@triton.jit
 def changes(x, order, flags, n, width, each, ORDERED: tl.constexpr):
     """flags[k] = whether row k differs from the next one, in the given order."""
     first = tl.program_id(0).to(tl.int64) * each
