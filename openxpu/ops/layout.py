@@ -590,6 +590,7 @@ def plan_take_along_axis(b: PlanBuilder, x: Tensor, index: Tensor, out: Tensor, 
     axis = normalize(axis, x.ndim)
     if out.numel == 0:
         return
+    x = _cut_copy(b, x, index, axis)
     _agree("take_along_axis", x, index, axis)
     _, extent, inner = _fold(x, axis)
     block = 1024
@@ -597,6 +598,24 @@ def plan_take_along_axis(b: PlanBuilder, x: Tensor, index: Tensor, out: Tensor, 
         "layout.take_along", -(-out.numel // block), as_bits(x), index, as_bits(out), out.numel, extent,
         index.shape[axis], inner, cost=8 * out.nbytes, BLOCK=block,
     )  # fmt: skip
+
+
+def _cut(x: Tensor, index: Tensor, axis: int) -> Tensor:
+    """The part of x that an index, which is smaller in dimensions other than `axis`, has places for."""
+    shape = tuple(
+        n if d == axis else min(n, m) for d, (n, m) in enumerate(zip(x.shape, index.shape, strict=True))
+    )
+    return x if shape == x.shape else x.view(shape, x.strides)
+
+
+def _cut_copy(b: PlanBuilder, x: Tensor, index: Tensor, axis: int) -> Tensor:
+    """The same without gaps."""
+    view = _cut(x, index, axis) if index.ndim == x.ndim else x
+    if view is x:
+        return x
+    copy = b.scratch(view.shape, x.dtype)
+    plan_copy(b, view, copy)
+    return copy
 
 
 def _agree(name: str, x: Tensor, index: Tensor, axis: int) -> None:
@@ -645,6 +664,15 @@ def plan_put_along_axis(
     mode = _REDUCED.get(reduce, "")
     if not mode:
         raise Unsupported(f"put_along_axis with reduce {reduce} is not planned.")
+    if index.ndim != x.ndim:
+        raise Unsupported(f"put_along_axis needs an index of {x.ndim} dimensions, found {index.ndim}.")
+    own = _cut_copy(b, x, index, normalize(axis, x.ndim))
+    if own is not x:
+        result = b.scratch(own.shape, out.dtype)
+        plan_put_along_axis(b, own, index, values, result, axis, reduce, include_self)
+        plan_copy(b, x, out)
+        plan_copy(b, result, _cut(out, index, normalize(axis, x.ndim)))
+        return
     if values.shape != index.shape and values.numel != 1:
         raise Unsupported(
             f"put_along_axis needs values of the index's shape {index.shape}, found {values.shape}."
@@ -695,6 +723,13 @@ def _put_counts(b: PlanBuilder, index: Tensor, x: Tensor, axis: int, include_sel
 
 def plan_take_along_axis_grad(b: PlanBuilder, index: Tensor, d: Tensor, dx: Tensor, axis: int) -> None:
     axis = normalize(axis, dx.ndim)
+    region = _cut(dx, index, axis) if index.ndim == dx.ndim else dx
+    if region is not dx:
+        part_ = b.scratch(region.shape, dx.dtype)
+        plan_take_along_axis_grad(b, index, d, part_, axis)
+        b.zero(dx)
+        plan_copy(b, part_, region)
+        return
     if dx.dtype in ("f16", "bf16"):
         total = b.scratch(dx.shape, "f32")
         b.zero(total)
@@ -726,6 +761,17 @@ def plan_put_along_axis_grad(
         raise Unsupported(f"The gradient of put_along_axis with reduce {reduce} is not planned.")
     axis = normalize(axis, d.ndim)
     if not d.numel:
+        return
+    own = _cut_copy(b, d, index, axis)
+    if own is not d:
+        back = None if dx is None else b.scratch(own.shape, dx.dtype)
+        cut = (_cut_copy(b, t, index, axis) for t in (x, out))
+        plan_put_along_axis_grad(
+            b, next(cut), index, values, next(cut), own, back, dvalues, axis, reduce, include_self
+        )
+        if dx is not None and back is not None:
+            plan_copy(b, d, dx)
+            plan_copy(b, back, _cut(dx, index, axis))
         return
     counts = None  # what d is divided by
     if reduce == "mean":
