@@ -21,15 +21,16 @@ _GROUPS = {
         "uniform_raw_sr uniform_sr"
     ),
     "Makes a sparse tensor; the card's tensors are dense.": "sparse_coo_tensor",
-    "Between ranks of a group, where Paddle goes through its process groups, which the card has.": (
+    "Between the ranks of a pipeline, in programs only; they run on the CPU.": (
         "p_recv p_recv_array p_send p_send_array"
     ),
     "The order of the steps depends on the numbers, step after step; it runs on the CPU.": "beam_search beam_search_decode",
     "Only programs of the old format have it; there it runs on the CPU.": (
         "dequantize_linear_deprecated einsum_infer fc flatten2 flatten2_grad legacy_matmul legacy_matmul_grad one_hot_raw "
         "pow2_decay_with_linear_warmup quantize_linear_deprecated_infer randint_with_seed sequence_conv sequence_conv_grad "
-        "sequence_mask share_data topk_v1 uniform_inplace_grad"
+        "sequence_mask share_data topk_v1"
     ),
+    "A gradient of random numbers, which is zero; it runs on the CPU.": "gaussian_inplace_grad uniform_inplace_grad",
     "Only Paddle's passes for oneDNN make it.": (
         "conv2d_transpose_bias fused_elementwise_add fused_elementwise_div fused_elementwise_mul fused_elementwise_sub"
     ),
