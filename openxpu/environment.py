@@ -49,6 +49,13 @@ VARIABLES = (
         "(255: NaN in every floating type)",
     ),
     Variable(
+        "OPENXPU_GUARD",
+        "0, 1",
+        "0",
+        "end every block of card memory at a page without access, so that a kernel which leaves its tensors ends the "
+        "process; with Paddle also FLAGS_free_idle_chunk=1",
+    ),
+    Variable(
         "OPENXPU_TARGET",
         "x86-64-v4, x86-64-v3, x86-64-v2, x86-64, aarch64",
         "the best that the processor runs",

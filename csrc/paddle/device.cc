@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "card.h"
+#include "environment.h"
 #include "errors.h"
 #include "paddle/phi/core/memory/allocation/allocator.h"
 #include "profiler.h"
@@ -269,10 +270,10 @@ C_Status device_memory_stats(const C_Device device, size_t* total, size_t* free)
 
 // Paddle's allocator divides its chunks at multiples of this; it is also what our arena aligns to.
 C_Status device_min_chunk_size(const C_Device, size_t* size) {
-  *size = 256;
+  *size = environment().guard ? 1 : 256;  // guarded tensors end where their memory does
   return C_SUCCESS;
 }
-// Kernels may read a little past a tensor's end: the arena has readable bytes everywhere.
+// Kernels touch nothing beyond a tensor (OPENXPU_GUARD shows it).
 C_Status device_extra_padding_size(const C_Device, size_t* size) {
   *size = 0;
   return C_SUCCESS;

@@ -73,10 +73,25 @@ void size_arange(const void* const* args) {
                              as<phi::Scalar>(args[2]))});
 }
 
-// (start, stop, number, dtype, out)
-void size_linspace(const void* const* args) {
-  auto* out = as<phi::DenseTensor*>(args[4]);
+// (start, stop, number, dtype, out), of logspace with the base before dtype
+template <int place>
+void size_spaced(const void* const* args) {
+  auto* out = as<phi::DenseTensor*>(args[place]);
   out->Resize({phi::Scalar(as<phi::DenseTensor>(args[2])).to<int64_t>()});
+}
+
+// (..., source, target, ..., reduction, size, out, counts): as many nodes receive as there are, or
+// as the call says. Paddle leaves them open.
+template <int reduction>
+void size_received(const void* const* args) {
+  const auto& sizes = as<phi::IntArray>(args[reduction + 1]).GetData();
+  auto* out = as<phi::DenseTensor*>(args[reduction + 2]);
+  const int64_t given = sizes.empty() ? 0 : sizes[0];
+  common::DDim dims = out->dims();
+  dims[0] = given > 0 ? given : as<phi::DenseTensor>(args[0]).dims()[0];
+  out->Resize(dims);
+  if (as<std::string>(args[reduction]) == "MEAN")
+    as<phi::DenseTensor*>(args[reduction + 3])->Resize({dims[0]});
 }
 
 // (x, states, weights, lengths, dropout, bidirectional, inputs, hidden, layers, mode, seed,
@@ -278,7 +293,7 @@ void cache_einsum_inputs(const void* const* args) {
 
 std::vector<int> host_inputs(const std::string& kernel) {
   if (kernel == "arange_tensor") return {0, 1, 2};
-  if (kernel == "linspace") return {2};
+  if (kernel == "linspace" || kernel == "logspace") return {2};
   if (kernel.find("interp") != std::string::npos) return {1, 2, 3};
   return {};
 }
@@ -292,7 +307,10 @@ void connect_output_sizes() {
   find_kernel("sequence_mask_scalar")->size_outputs = size_sequence_mask;
   find_kernel("einsum")->size_outputs = cache_einsum_inputs;
   find_kernel("arange")->size_outputs = size_arange;
-  find_kernel("linspace")->size_outputs = size_linspace;
+  find_kernel("linspace")->size_outputs = size_spaced<4>;
+  find_kernel("logspace")->size_outputs = size_spaced<5>;
+  find_kernel("send_u_recv")->size_outputs = size_received<3>;
+  find_kernel("send_ue_recv")->size_outputs = size_received<5>;
   find_kernel("hsigmoid_loss")->size_optional = size_hsigmoid;
   find_kernel("rnn")->size_outputs = size_rnn;
   find_kernel("fused_rms_norm_ext")->size_outputs = size_row_factors;

@@ -205,5 +205,16 @@ template <typename T, typename Context>
 void StdGradKernel(const Context&, const DenseTensor& x, const DenseTensor& out,
                    const DenseTensor& out_grad, const std::vector<int64_t>& axis, bool keepdim,
                    bool unbiased, double correction, DenseTensor* x_grad);
+// Paddle's header has one argument more than its kernel.
+template <typename T, typename Context>
+void BatchNormSecondGradKernel(const Context&, const DenseTensor& x, const Optional& scale,
+                               const Optional& mean, const Optional& variance,
+                               const DenseTensor& saved_mean, const DenseTensor& saved_variance,
+                               const DenseTensor& y_grad, const Optional& x_grad_grad,
+                               const Optional& scale_grad_grad, const Optional& bias_grad_grad,
+                               float momentum, float epsilon, const std::string& data_layout,
+                               bool is_test, bool use_global_stats, bool trainable_statistics,
+                               DenseTensor* x_grad, DenseTensor* scale_grad,
+                               DenseTensor* y_grad_grad);
 
 }  // namespace openxpu::declared

@@ -10,15 +10,18 @@ namespace {
 // streams' blocks never share a cache line.
 constexpr uint64_t kUnit = 256;
 constexpr uint64_t kSlack = 64;
+constexpr uint64_t kGuard = 4096;  // one page
 
 }  // namespace
 
-uint64_t Allocator::rounded(uint64_t bytes) {
+uint64_t Allocator::rounded(uint64_t bytes) const {
   if (bytes > (uint64_t{1} << 62)) return uint64_t{1} << 62;  // fails later, without overflow
+  if (protect_) return (bytes + kGuard - 1) / kGuard * kGuard + kGuard;
   return (bytes + kSlack + kUnit - 1) / kUnit * kUnit;
 }
 
-Allocator::Allocator(uint64_t base, uint64_t bytes) : base_(base), bytes_(bytes / kUnit * kUnit) {
+Allocator::Allocator(uint64_t base, uint64_t bytes, Protect protect)
+    : protect_(std::move(protect)), base_(base), bytes_(bytes / kUnit * kUnit) {
   auto* all = new Block{base_, bytes_, nullptr, nullptr, false, 0, 0};
   blocks_[base_] = all;
   free_.insert({bytes_, base_});
@@ -31,11 +34,13 @@ Allocator::~Allocator() {
 void Allocator::forget(Block* block) { free_.erase({block->bytes, block->address}); }
 
 Allocator::Result Allocator::take(uint64_t bytes) {
+  if (protect_ && bytes == 0) bytes = 1;  // its address has to lie in the block
   uint64_t size = rounded(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
   auto best = free_.lower_bound({size, 0});
   if (best == free_.end()) return {};
   Block* block = blocks_.at(best->second);
+  if (protect_) protect_(block->address + size - kGuard, kGuard, false);
   free_.erase(best);
   uint64_t touched = std::min(block->touched, size);
   if (block->bytes > size) {
@@ -56,15 +61,18 @@ Allocator::Result Allocator::take(uint64_t bytes) {
   live_++;
   allocations_++;
   Result result{block->address, block->users};
+  if (protect_) result.address += size - kGuard - bytes;
   block->users = 0;
   return result;
 }
 
 bool Allocator::give(uint64_t address, uint64_t users) {
   std::lock_guard<std::mutex> lock(mutex_);
+  if (protect_) address = address / kGuard * kGuard;
   auto found = blocks_.find(address);
   if (found == blocks_.end() || !found->second->live) return false;
   Block* block = found->second;
+  if (protect_) protect_(block->address + block->bytes - kGuard, kGuard, true);
   used_ -= block->bytes;
   live_--;
   block->live = false;

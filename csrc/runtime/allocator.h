@@ -2,6 +2,7 @@
 // still use a block.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <set>
 #include <unordered_map>
@@ -13,7 +14,12 @@ namespace openxpu {
 
 class Allocator {
  public:
-  Allocator(uint64_t base, uint64_t bytes);
+  // Makes a page fault when it is touched, or opens it again.
+  using Protect = std::function<void(uint64_t address, uint64_t bytes, bool open)>;
+
+  // With `protect` blocks are whole pages, and what is handed out ends, to the byte, at a page
+  // without access: what it starts at is aligned as its size is.
+  Allocator(uint64_t base, uint64_t bytes, Protect protect = nullptr);
   ~Allocator();
 
   struct Result {
@@ -34,7 +40,7 @@ class Allocator {
   template <typename Forget>
   void trim(Forget forget);
 
-  static uint64_t rounded(uint64_t bytes);
+  uint64_t rounded(uint64_t bytes) const;
 
  private:
   struct Block {
@@ -46,6 +52,7 @@ class Allocator {
   };
   void forget(Block* block);  // from the free set
 
+  Protect protect_;
   uint64_t base_, bytes_;
   mutable std::mutex mutex_;
   std::set<std::pair<uint64_t, uint64_t>>

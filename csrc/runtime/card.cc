@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "allocator.h"
+#include "environment.h"
 #include "poison.h"
 #include "records.h"
 
@@ -178,6 +179,16 @@ void Stream::host_function(void (*function)(void*), void* data, const char* name
 }
 
 void* Stream::workspace(uint64_t bytes) {
+  if (environment().guard) {  // ends where this plan's last scratch does, begins as all workspaces
+    bytes = (bytes + 63) / 64 * 64;
+    if (bytes != workspace_bytes_) {
+      drop_workspace();
+      workspace_ = card_.allocate_block(bytes, this, true);
+      workspace_bytes_ = bytes;
+      card_.workspace_total_.fetch_add(static_cast<int64_t>(bytes));
+    }
+    return workspace_;
+  }
   if (bytes > workspace_bytes_) {
     drop_workspace();
     uint64_t size = (bytes + kWorkspaceUnit - 1) / kWorkspaceUnit * kWorkspaceUnit;
@@ -204,7 +215,12 @@ Card::Card(int id) : id_(id) {
   check(driver().card_properties(id, &properties_));
   uint64_t base = 0, bytes = 0;
   check(driver().memory_range(id, &base, &bytes));
-  allocator_ = std::make_unique<Allocator>(base, bytes);
+  Allocator::Protect protect;
+  if (environment().guard && driver().memory_protect)
+    protect = [id](uint64_t address, uint64_t size, bool open) {
+      check(driver().memory_protect(id, address, size, open));
+    };
+  allocator_ = std::make_unique<Allocator>(base, bytes, std::move(protect));
   default_stream_ = std::make_unique<Stream>(*this);
   CardRecord& record = card_record(id);
   record.limit = static_cast<int64_t>(bytes);

@@ -140,6 +140,10 @@ typedef struct openxpu_driver {
    * is OPENXPU_INVALID */
   int (*trace_start)(void);
   int (*trace_stop)(void (*sink)(const openxpu_trace_record*, void*), void* data);
+
+  /* Whole pages that fault when they are touched, until they are opened again; null where the chip
+   * cannot. */
+  int (*memory_protect)(int card, uint64_t address, uint64_t bytes, int open);
 } openxpu_driver;
 
 /* The driver that this build uses. */

@@ -68,6 +68,7 @@ Environment read() {
   e.card_threads = whole_number("OPENXPU_CARD_THREADS", std::min(processors(), 256), 1, 1024);
   e.blocking = yes_or_no("OPENXPU_BLOCKING");
   e.poison = whole_number("OPENXPU_POISON", -1, 0, 255);
+  e.guard = yes_or_no("OPENXPU_GUARD");
   std::string arena = text_of("OPENXPU_ARENA");
   if (arena.empty()) {
     // Ranks of a card group map each other's memory. Everyone else gets anonymous memory, because

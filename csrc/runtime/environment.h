@@ -12,6 +12,7 @@ struct Environment {
   int card_threads = 1;     // OPENXPU_CARD_THREADS: workers per card
   bool blocking = false;    // OPENXPU_BLOCKING=1: every command is waited for
   int poison = -1;          // OPENXPU_POISON: the byte that fresh memory is filled with; -1: none
+  bool guard = false;       // OPENXPU_GUARD=1: every block ends at a page without access
   bool shared_arena =
       false;  // OPENXPU_ARENA=private|shared; the default depends on PADDLE_TRAINERS_NUM
   std::string run_directory;  // where processes publish their records: OPENXPU_RUN_DIR

@@ -174,6 +174,24 @@ def plan_linspace(b: PlanBuilder, start: Tensor, stop: Tensor, out: Tensor) -> N
     b.launch("creation.linspace", programs, out, I64(out.numel), start, stop, cost=out.nbytes, BLOCK=block)
 
 
+def plan_logspace(b: PlanBuilder, start: Tensor, stop: Tensor, base: Tensor, out: Tensor) -> None:
+    """`base` to the powers from start to stop, both included; all three are tensors of one element."""
+    if out.numel == 0:
+        return
+    programs, block = _line(out.numel)
+    b.launch(
+        "creation.logspace",
+        programs,
+        out,
+        I64(out.numel),
+        start,
+        stop,
+        base,
+        cost=64 * out.numel,
+        BLOCK=block,
+    )
+
+
 def plan_eye(b: PlanBuilder, out: Tensor) -> None:
     """The identity, rows by columns of out."""
     rows, cols = out.shape

@@ -8,11 +8,16 @@ where f2 and f3 are the derivatives of f1, e is the gradient of ds and g that of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from openxpu.ops.creation import plan_full
+from openxpu.ops.layout import plan_copy
 from openxpu.ops.matmul import plan_matmul, plan_matmul_grad
-from openxpu.ops.plan import PlanBuilder, Tensor
+from openxpu.ops.plan import PlanBuilder, Tensor, dtype_constexpr, scalar_as
 from openxpu.ops.pointwise import aligned, compute_dtype, plan_map, plan_map_reduced
+from openxpu.ops.reduce import plan_sum, power_of_two
+from openxpu.ops.select import dense
 
 Term = Sequence[Tensor | None]
 Function = tuple[str, tuple[float, ...]]
@@ -83,9 +88,13 @@ def plan_double_grad(
 ) -> None:
     """The gradients of the gradient of `name` by what it keeps and by d."""
     f = _derivatives(name, parameters)
+    # Paddle gives one of the outputs the memory of ddx: that of pow's ds, that of the others' ddout.
+    if name == "pow":
+        _plan_sum(b, saved, ddout, [(f[0], (ddx,))])
     if ds is not None:
         _plan_sum(b, saved, ds, [(f[1], (d, ddx))])
-    _plan_sum(b, saved, ddout, [(f[0], (ddx,))])
+    if name != "pow":
+        _plan_sum(b, saved, ddout, [(f[0], (ddx,))])
 
 
 def plan_triple_grad(
@@ -275,3 +284,63 @@ def plan_matmul_double_grad(
         plan_matmul(b, u, v, product, transpose_x, transpose_y)
     if len(products) == 2:
         plan_map(b, "elementwise.add", products, ddout)
+
+
+def plan_norm_double_grad(
+    b: PlanBuilder,
+    x: Tensor,
+    scale: Tensor | None,
+    mean: Tensor,
+    factor: Tensor,
+    dy: Tensor,
+    ddx: Tensor | None,
+    ddscale: Tensor | None,
+    ddbias: Tensor | None,
+    dx: Tensor | None,
+    dscale: Tensor | None,
+    ddy: Tensor | None,
+    instances: bool,
+    channels_last: bool = False,
+    fixed: bool = False,
+    epsilon: float = 0.0,
+) -> None:
+    """Of a normalization over the batch, or, instances, over each channel of an image. `factor` is the reciprocal of the
+    deviation, or, fixed, a variance that does not depend on x. What is absent counts as zero, an absent scale as one."""
+    if not x.numel:
+        for target in (dx, dscale, ddy):
+            if target is not None:
+                b.zero(target)
+        return
+    first = (0, x.ndim - 1, *range(1, x.ndim - 1)) if channels_last else tuple(range(x.ndim))
+
+    def ordered(tensor: Tensor) -> Tensor:
+        return dense(b, tensor.permute(*first))
+
+    def zeros(shape: Sequence[int], dtype: str) -> Tensor:
+        zero = b.scratch(shape, dtype)
+        b.zero(zero)
+        return zero
+
+    x, dy = ordered(x), ordered(dy)
+    ddx = zeros(x.shape, x.dtype) if ddx is None else ordered(ddx)
+    images, channels = x.shape[:2]
+    inner = math.prod(x.shape[2:])
+    outer, groups = (1, images * channels) if instances else (images, channels)
+    if scale is None:
+        scale = b.scratch((channels,), x.dtype)
+        plan_full(b, scale, 1.0)
+    sides = [zeros((channels,), x.dtype) if t is None else t for t in (ddscale, ddbias)]
+    results = [t if t is not None and not channels_last else b.scratch(x.shape, x.dtype) for t in (dx, ddy)]
+    partial = b.scratch((groups // channels, channels), scale.dtype)
+    acc = compute_dtype(x.dtype)
+    b.launch(
+        "higher_grad.norm_double_grad", groups, x, dy, ddx, scale, *sides, mean, factor, results[0], partial, results[1],
+        outer, groups, channels, inner, scalar_as(epsilon, acc), cost=16 * x.nbytes,
+        FIXED=int(fixed), ACC=dtype_constexpr(acc), BLOCK=min(1024, max(16, power_of_two(inner))),
+    )  # fmt: skip
+    if dscale is not None:
+        plan_sum(b, partial, dscale, (0,))
+    if channels_last:
+        for result, target in zip(results, (dx, ddy), strict=True):
+            if target is not None:
+                plan_copy(b, result, target.permute(*first))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from openxpu.ops.creation import plan_full
-from openxpu.ops.plan import FLOATS, PlanBuilder, Tensor, Unsupported, dtype_constexpr
+from openxpu.ops.creation import plan_arange, plan_full
+from openxpu.ops.plan import FLOATS, NUMPY_NAMES, PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.pointwise import broadcast_strides, collapse, compute_dtype, plan_map
 from openxpu.ops.reduce import power_of_two
 from openxpu.ops.run import run
@@ -590,6 +590,7 @@ def plan_take_along_axis(b: PlanBuilder, x: Tensor, index: Tensor, out: Tensor, 
     axis = normalize(axis, x.ndim)
     if out.numel == 0:
         return
+    x = _cut_copy(b, x, index, axis)
     _agree("take_along_axis", x, index, axis)
     _, extent, inner = _fold(x, axis)
     block = 1024
@@ -597,6 +598,24 @@ def plan_take_along_axis(b: PlanBuilder, x: Tensor, index: Tensor, out: Tensor, 
         "layout.take_along", -(-out.numel // block), as_bits(x), index, as_bits(out), out.numel, extent,
         index.shape[axis], inner, cost=8 * out.nbytes, BLOCK=block,
     )  # fmt: skip
+
+
+def _cut(x: Tensor, index: Tensor, axis: int) -> Tensor:
+    """The part of x that an index, which is smaller in dimensions other than `axis`, has places for."""
+    shape = tuple(
+        n if d == axis else min(n, m) for d, (n, m) in enumerate(zip(x.shape, index.shape, strict=True))
+    )
+    return x if shape == x.shape else x.view(shape, x.strides)
+
+
+def _cut_copy(b: PlanBuilder, x: Tensor, index: Tensor, axis: int) -> Tensor:
+    """The same without gaps."""
+    view = _cut(x, index, axis) if index.ndim == x.ndim else x
+    if view is x:
+        return x
+    copy = b.scratch(view.shape, x.dtype)
+    plan_copy(b, view, copy)
+    return copy
 
 
 def _agree(name: str, x: Tensor, index: Tensor, axis: int) -> None:
@@ -616,6 +635,13 @@ def plan_put_along(
     _agree("put_along_axis", out, index, axis)
     outer, extent, inner = _fold(out, axis)
     lanes = outer * inner
+    if inner == 1:
+        each = max(1, 4096 // index.shape[axis])
+        b.launch(
+            "layout.put_along_rows", -(-outer // each), values, index, out, outer, extent, index.shape[axis], each,
+            cost=16 * index.nbytes, MODE=mode, SCALAR=values is not None and values.numel == 1, ACC=_accumulation(out.dtype),
+        )  # fmt: skip
+        return
     block = _lane_block(lanes) if lanes < 1024 else 256
     b.launch(
         "layout.put_along", -(-lanes // block), values, index, out, lanes, extent, index.shape[axis], inner,
@@ -633,22 +659,77 @@ def plan_put_along_axis(
     reduce: str,
     include_self: bool,
 ) -> None:
-    """out = x with values at index along `axis`; reduce: assign, add, multiply (or mul)."""
-    mode = "multiply" if reduce == "mul" else reduce
-    if mode not in ("assign", "add", "multiply") or (mode != "assign" and not include_self):
-        raise Unsupported(
-            f"put_along_axis with reduce {reduce} and include_self {include_self} is not planned."
-        )
+    """out = x with values at index along `axis`, or combined with what is there, or, without include_self, with each other;
+    reduce: assign, add, multiply (or mul), amin, amax, mean."""
+    mode = _REDUCED.get(reduce, "")
+    if not mode:
+        raise Unsupported(f"put_along_axis with reduce {reduce} is not planned.")
+    if index.ndim != x.ndim:
+        raise Unsupported(f"put_along_axis needs an index of {x.ndim} dimensions, found {index.ndim}.")
+    own = _cut_copy(b, x, index, normalize(axis, x.ndim))
+    if own is not x:
+        result = b.scratch(own.shape, out.dtype)
+        plan_put_along_axis(b, own, index, values, result, axis, reduce, include_self)
+        plan_copy(b, x, out)
+        plan_copy(b, result, _cut(out, index, normalize(axis, x.ndim)))
+        return
     if values.shape != index.shape and values.numel != 1:
         raise Unsupported(
             f"put_along_axis needs values of the index's shape {index.shape}, found {values.shape}."
         )
-    plan_copy(b, x, out)
-    plan_put_along(b, values, index, out, normalize(axis, x.ndim), mode)
+    axis = normalize(axis, x.ndim)
+    narrow = out.dtype in ("f16", "bf16") and reduce not in ("assign", "amin", "amax")
+    total = b.scratch(out.shape, "f32") if narrow else out
+    if narrow:
+        plan_map(b, "elementwise.first", [x], total, compute=None)
+    else:
+        plan_copy(b, x, total)
+    if reduce != "assign" and not include_self:
+        plan_put_along(b, b.constant(_neutral(mode, total.dtype)), index, total, axis, "assign")
+    plan_put_along(b, values, index, total, axis, mode)
+    if reduce == "mean" and out.numel:
+        counts = _put_counts(b, index, out, axis, include_self)
+        plan_map(b, "layout.mean", [total, counts], out, compute=None)
+    elif narrow:
+        plan_map(b, "elementwise.first", [total], out, compute=None)
+
+
+_REDUCED = {
+    "assign": "assign", "add": "add", "mean": "add", "multiply": "multiply", "mul": "multiply",
+    "amin": "amin", "amax": "amax",
+}  # fmt: skip
+
+
+def _neutral(mode: str, dtype: str) -> np.ndarray:
+    """What changes nothing when it is combined."""
+    kind = np.dtype({v: k for k, v in NUMPY_NAMES.items() if v != "bf16"}.get(dtype, "float32"))  # put in f32
+    if mode in ("add", "multiply"):
+        return np.full((1,), int(mode == "multiply"), kind)
+    if kind.kind == "f":
+        return np.full((1,), np.inf if mode == "amin" else -np.inf, kind)
+    return np.full((1,), np.iinfo(kind).max if mode == "amin" else np.iinfo(kind).min, kind)
+
+
+def _put_counts(b: PlanBuilder, index: Tensor, x: Tensor, axis: int, include_self: bool) -> Tensor:
+    """How many values each element of x is the mean of; zero where none was put and the element does not count itself."""
+    counts = b.scratch(x.shape, "i32")
+    if include_self:
+        plan_copy(b, b.constant(np.ones((1,), np.int32)).view((1,) * x.ndim), counts)
+    else:
+        b.zero(counts)
+    plan_put_along(b, b.constant(np.ones((1,), np.int32)), index, counts, axis, "add")
+    return counts
 
 
 def plan_take_along_axis_grad(b: PlanBuilder, index: Tensor, d: Tensor, dx: Tensor, axis: int) -> None:
     axis = normalize(axis, dx.ndim)
+    region = _cut(dx, index, axis) if index.ndim == dx.ndim else dx
+    if region is not dx:
+        part_ = b.scratch(region.shape, dx.dtype)
+        plan_take_along_axis_grad(b, index, d, part_, axis)
+        b.zero(dx)
+        plan_copy(b, part_, region)
+        return
     if dx.dtype in ("f16", "bf16"):
         total = b.scratch(dx.shape, "f32")
         b.zero(total)
@@ -661,23 +742,90 @@ def plan_take_along_axis_grad(b: PlanBuilder, index: Tensor, d: Tensor, dx: Tens
 
 def plan_put_along_axis_grad(
     b: PlanBuilder,
+    x: Tensor,
     index: Tensor,
+    values: Tensor,
+    out: Tensor,
     d: Tensor,
     dx: Tensor | None,
     dvalues: Tensor | None,
     axis: int,
     reduce: str,
+    include_self: bool,
 ) -> None:
-    """Of assign: dx is d with the written positions zeroed. Of add: dx is d. dvalues is d at the positions."""
-    axis = normalize(axis, d.ndim)
-    if reduce not in ("assign", "add"):
+    """Of a sum both get d, of a mean its part, of a product d times the other factors, of an extreme what is as large
+    shares it (x, too, where it does not count itself). Of equal places the last value was assigned. dx is zero where x
+    did not take part."""
+    mode = _REDUCED.get(reduce, "")
+    if not mode:
         raise Unsupported(f"The gradient of put_along_axis with reduce {reduce} is not planned.")
+    axis = normalize(axis, d.ndim)
+    if not d.numel:
+        return
+    own = _cut_copy(b, d, index, axis)
+    if own is not d:
+        back = None if dx is None else b.scratch(own.shape, dx.dtype)
+        cut = (_cut_copy(b, t, index, axis) for t in (x, out))
+        plan_put_along_axis_grad(
+            b, next(cut), index, values, next(cut), own, back, dvalues, axis, reduce, include_self
+        )
+        if dx is not None and back is not None:
+            plan_copy(b, d, dx)
+            plan_copy(b, back, _cut(dx, index, axis))
+        return
+    counts = None  # what d is divided by
+    if reduce == "mean":
+        counts = _put_counts(b, index, d, axis, include_self)
+    elif mode in ("amin", "amax"):
+        counts = b.scratch(d.shape, "i32")
+        plan_map(b, "layout.same", [x, out], counts, compute=None)
+        same = b.scratch(index.shape, "i32")
+        kept = b.scratch(index.shape, out.dtype)
+        plan_take_along_axis(b, out, index, kept, axis)
+        plan_map(b, "layout.same", [_spread(values, index), kept], same, compute=None)
+        plan_put_along(b, same, index, counts, axis, "add")
+    share = d
+    if counts is not None:
+        share = b.scratch(d.shape, d.dtype)
+        plan_map(b, "layout.mean", [d, counts], share, compute=None)
     if dx is not None:
-        plan_copy(b, d, dx)
-        if reduce == "assign":
+        if reduce == "assign" or not include_self:
+            plan_copy(b, d, dx)
             plan_put_along(b, None, index, dx, axis, "zero")
-    if dvalues is not None:
-        plan_take_along_axis(b, d, index, dvalues, axis)
+        elif mode == "multiply":
+            touched = b.scratch(d.shape, "i32")
+            b.zero(touched)
+            plan_put_along(b, b.constant(np.ones((1,), np.int32)), index, touched, axis, "assign")
+            factor = b.scratch(d.shape, d.dtype)
+            plan_map(b, "layout.others", [out, x, touched], factor, compute=None)
+            plan_map(b, "elementwise.multiply", [d, factor], dx)
+        elif mode in ("amin", "amax"):
+            plan_map(b, "layout.where_same", [share, x, out], dx, compute=None)
+        else:
+            plan_copy(b, share, dx)
+    if dvalues is None or not index.numel:
+        return
+    plan_take_along_axis(b, share, index, dvalues, axis)
+    if mode == "add":
+        return
+    if reduce == "assign":
+        # Who came last: each place takes the number of its value, which only one of them has.
+        numbers, places = b.scratch(index.shape, "i32"), b.scratch(d.shape, "i32")
+        plan_arange(b, numbers, 0, 1)
+        plan_put_along(b, numbers, index, places, axis, "assign")
+        last = b.scratch(index.shape, "i32")
+        plan_take_along_axis(b, places, index, last, axis)
+        plan_map(b, "layout.where_same", [dvalues, numbers, last], dvalues, compute=None)
+        return
+    kept = b.scratch(index.shape, out.dtype)
+    plan_take_along_axis(b, out, index, kept, axis)
+    function = "layout.by_others" if mode == "multiply" else "layout.where_same"
+    plan_map(b, function, [dvalues, _spread(values, index), kept], dvalues, compute=None)
+
+
+def _spread(values: Tensor, index: Tensor) -> Tensor:
+    """One number as the values of all places."""
+    return values.reshape(*(1,) * index.ndim) if values.numel == 1 else values
 
 
 def plan_cumsum(

@@ -124,8 +124,17 @@ def plan_searchsorted(
     )  # fmt: skip
 
 
-def plan_histogram(b: PlanBuilder, x: Tensor, out: Tensor, low: float, high: float) -> None:
-    """How many of x lie in each of as many equal parts of [low, high] as out has elements; of all of x when low is high."""
+def plan_histogram(
+    b: PlanBuilder,
+    x: Tensor,
+    out: Tensor,
+    low: float,
+    high: float,
+    weights: Tensor | None = None,
+    density: bool = False,
+) -> None:
+    """How many of x lie in each of as many equal parts of [low, high] as out has elements; of all of x when low is high. With
+    weights the sums of these; as a density (out in f32) divided by the sum of all and the width of a part."""
     if not x.numel:
         b.zero(out)
         return
@@ -139,15 +148,23 @@ def plan_histogram(b: PlanBuilder, x: Tensor, out: Tensor, low: float, high: flo
     acc = x.dtype if x.dtype in FLOATS else "i64"
     bounds = [F64(low), F64(high)] if acc != "i64" else [I64(int(low)), I64(int(high))]
     n, bins = x.numel, out.numel
-    number, counts = b.scratch((n,), "i32"), b.scratch((bins + 1,), "i64")  # the last for what lies outside
+    number = b.scratch((n,), "i32")
+    counts = b.scratch((bins + 1,), out.dtype)  # the last for what lies outside
     b.launch(
         "order.histogram_bins", -(-n // _BLOCK), x, least, most, number, n, I64(bins), *bounds,
         cost=4 * x.nbytes, FOUND=int(found), ACC=dtype_constexpr(acc), BLOCK=_BLOCK,
     )  # fmt: skip
     b.launch(
-        "order.bincount", 1, number, None, counts, n, I64(bins + 1), cost=8 * n, WEIGHTED=0, BLOCK=_BLOCK
-    )
-    b.copy(out, counts.view((bins,)))
+        "order.bincount", 1, number, None if weights is None else dense(b, weights), counts, n, I64(bins + 1),
+        cost=8 * n, WEIGHTED=int(weights is not None), BLOCK=_BLOCK,
+    )  # fmt: skip
+    if density:
+        b.launch(
+            "order.density", 1, counts, least, most, out, I64(bins), *bounds, cost=8 * bins,
+            FOUND=int(found), ACC=dtype_constexpr(acc), BLOCK=_BLOCK,
+        )  # fmt: skip
+    else:
+        b.copy(out, counts.view((bins,)))
 
 
 def plan_bincount(b: PlanBuilder, x: Tensor, weights: Tensor | None, out: Tensor, least: int = 0) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openxpu.ops.layout import as_bits, normalize, plan_copy
-from openxpu.ops.plan import Count, PlanBuilder, Tensor, dtype_constexpr
+from openxpu.ops.plan import I64, Count, PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.pointwise import broadcast_shape, compute_dtype, plan_map_reduced
 from openxpu.ops.reduce import power_of_two
 from openxpu.ops.run import run
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1024
 _EACH = 16384  # elements of a program
+_MANY_PAIRS = 4  # of sorted runs, from which each is merged by one program
 
 
 class Selection:
@@ -155,6 +156,88 @@ def plan_unique_consecutive(
     _plan_runs(b, dense(b, x, kept=True).reshape(x.numel), None, count, out, None, inverse, counts)
 
 
+def plan_unique_slices(
+    b: PlanBuilder,
+    x: Tensor,
+    out: Tensor,
+    indices: Tensor | None,
+    inverse: Tensor | None,
+    counts: Tensor | None,
+    axis: int,
+    consecutive: bool,
+) -> None:
+    """The different slices of x at the positions of `axis`: in order, or, consecutive, one of each run of equal ones. Slices
+    compare as Paddle's do, as rows of x with `axis` and the first dimension exchanged."""
+    count = b.count()
+    axis = normalize(axis, x.ndim)
+    outer, n, inner = _fold(x, axis)
+    width = outer * inner
+    if not width:
+        raise Unsupported("different slices without elements are not planned.")
+    exchanged = list(range(x.ndim))
+    exchanged[0], exchanged[axis] = axis, 0
+    x = dense(b, x, kept=True)
+    rows = dense(b, x.permute(*exchanged))
+    each = max(1, _EACH // 64 // max(1, min(width, 64)))
+    order = None
+    if not consecutive:
+        order = _sorted_rows(b, rows, n, width, each)
+    flags, groups = b.scratch((n,), "i64"), b.kept((n,), "i64")
+    b.launch(
+        "select.changes", -(-n // each), rows, order, flags, n, I64(width), each, cost=4 * x.nbytes,
+        ORDERED=int(order is not None),
+    )  # fmt: skip
+    plan_running_counts(b, flags, groups, b.scratch((), "i64"))
+    runs = Selection(b, groups, "heads", count.place)
+    b.measure(
+        (out, (*x.shape[:axis], count, *x.shape[axis + 1 :])),
+        (indices, (count,)),
+        (inverse, (n,)),
+        (counts, (count,)),
+    )
+    if not n:
+        return
+    picked = b.scratch((n,), "i64")
+    if order is None:
+        runs.positions(picked)
+    else:
+        runs.keep(order, picked)
+    each = max(1, _EACH // max(inner, 64))
+    block = min(_BLOCK, max(power_of_two(inner), 16))
+    b.launch(
+        "select.pick_rows", (-(-n // each), outer), as_bits(x), picked, as_bits(out), n, inner, each, count,
+        cost=2 * x.nbytes, BLOCK=block,
+    )  # fmt: skip
+    if indices is not None:
+        b.launch("select.first_counted", -(-n // _BLOCK), picked, indices, count, cost=16 * n, BLOCK=_BLOCK)
+    _plan_members(b, runs, order, count, inverse, counts)
+
+
+def _sorted_rows(b: PlanBuilder, rows: Tensor, n: int, width: int, each: int) -> Tensor:
+    """The order in which the rows ascend, kept; equal rows in their order."""
+    from openxpu.ops.creation import plan_arange
+
+    order, other = b.kept((n,), "i64"), b.kept((n,), "i64")
+    plan_arange(b, order, 0, 1)
+    run = 1
+    while run < n:
+        pairs = -(-n // (2 * run))
+        if pairs >= _MANY_PAIRS:
+            share = -(-pairs // _MANY_PAIRS)
+            b.launch(
+                "select.merge_pairs", -(-pairs // share), rows, order, other, I64(n), I64(run), I64(width), share,
+                cost=64 * n,
+            )  # fmt: skip
+        else:
+            b.launch(
+                "select.merge_rows", -(-n // each), rows, order, other, I64(n), I64(run), I64(width), each,
+                cost=64 * n * run.bit_length(),
+            )  # fmt: skip
+        order, other = other, order
+        run *= 2
+    return order
+
+
 def _plan_runs(
     b: PlanBuilder,
     values: Tensor,
@@ -172,6 +255,18 @@ def _plan_runs(
     runs.keep(values, out)
     if indices is not None and order is not None:
         runs.keep(order, indices)
+    _plan_members(b, runs, order, count, inverse, counts)
+
+
+def _plan_members(
+    b: PlanBuilder,
+    runs: Selection,
+    order: Tensor | None,
+    count: Count,
+    inverse: Tensor | None,
+    counts: Tensor | None,
+) -> None:
+    """Which run each element lies in, and how long each is."""
     if inverse is not None:
         runs.members(order, inverse)
     if counts is not None:

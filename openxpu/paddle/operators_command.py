@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from openxpu.paddle import operator_table as operators
+from openxpu.paddle.left_to_paddle import LEFT
 
 
 def _import_paddle() -> None:
@@ -190,6 +191,12 @@ The dtypes are those that are registered; 16-bit floats are computed in f32.
 """
 
 
+LEFT_HEAD = """## Left to Paddle
+
+Kernels that other back ends of Paddle have and the card has not, and why.
+"""
+
+
 def document() -> str:
     """The text of docs/operators.md."""
     rows = operators.operators()
@@ -206,6 +213,13 @@ def document() -> str:
                 f"| `{row.kernel}` | {' '.join(row.dtypes)} | {row.cases or ''} | {_number(row.error)} | {gradient} |"
             )
         parts.append("")
+    parts.append(LEFT_HEAD)
+    own = {kernel for row in rows for kernel in row.kernels}
+    for reason, left in groupby(LEFT.items(), key=lambda item: item[1]):
+        names = ", ".join(f"`{kernel}`" for kernel, _ in left if kernel not in own)
+        if names:
+            parts.append(f"- {reason} {names}")
+    parts.append("")
     return "\n".join(parts)
 
 

@@ -15,6 +15,7 @@ import pytest
 import openxpu.paddle
 from openxpu.paddle import operator_table as operators
 from openxpu.paddle import operators_command
+from openxpu.paddle.left_to_paddle import LEFT
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "operators.md"
@@ -128,3 +129,15 @@ def test_trace(tmp_path: Path) -> None:
     (svd,) = (row for row in report["fallbacks"] if row["operator"] == "svd")
     assert (svd["calls"], svd["line"]) == (3, 5)
     assert report["native_calls"] >= 3
+
+
+def test_what_is_left_to_paddle_exists() -> None:
+    """Every name is a kernel of Paddle, and the page has each with its reason unless the card has it by now."""
+    from paddle.base import core
+
+    everywhere: Any = core
+    registered = everywhere._get_registered_phi_kernels("all")
+    assert [kernel for kernel in LEFT if kernel not in registered] == []
+    page = operators_command.document().partition("## Left to Paddle")[2]
+    own = openxpu.paddle.registered_kernels()
+    assert [kernel for kernel in LEFT if (f"`{kernel}`" in page) == (kernel in own)] == []

@@ -60,6 +60,13 @@ void Arena::trim(uint64_t address, uint64_t bytes) {
     madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
+void Arena::protect(uint64_t address, uint64_t bytes, bool open) {
+  if (mprotect(reinterpret_cast<void*>(address), bytes,
+               open ? PROT_READ | PROT_WRITE : PROT_NONE) != 0)
+    throw Error(std::string("The system refused a guard page (") + std::strerror(errno) +
+                "); unset OPENXPU_GUARD, or raise vm.max_map_count.");
+}
+
 uint64_t map_peer(int process, int fd, uint64_t offset, uint64_t bytes) {
   std::string path = "/proc/" + std::to_string(process) + "/fd/" + std::to_string(fd);
   int peer = open(path.c_str(), O_RDWR | O_CLOEXEC);

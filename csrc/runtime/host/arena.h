@@ -19,6 +19,7 @@ class Arena {
   uint64_t bytes() const { return bytes_; }
   int descriptor() const { return fd_; }  // -1 when not shared
   void trim(uint64_t address, uint64_t bytes);
+  void protect(uint64_t address, uint64_t bytes, bool open);  // whole pages; throws Error
 
  private:
   uint64_t base_ = 0, bytes_ = 0;

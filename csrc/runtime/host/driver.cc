@@ -162,6 +162,13 @@ int memory_trim(int id, uint64_t address, uint64_t bytes) {
   });
 }
 
+int memory_protect(int id, uint64_t address, uint64_t bytes, int open) {
+  return guarded([&] {
+    open_card(id).arena->protect(address, bytes, open != 0);
+    return OPENXPU_OK;
+  });
+}
+
 int memory_export(int id, uint64_t address, uint64_t bytes, openxpu_memory_handle* out) {
   return guarded([&] {
     OpenCard& card = open_card(id);
@@ -391,6 +398,7 @@ const openxpu_driver table = {
     image_asserts,
     start_trace,
     stop_trace,
+    memory_protect,
 };
 
 }  // namespace

@@ -2,6 +2,8 @@
 import triton
 import triton.language as tl
 
+from openxpu.ops.kernels.elementary import power
+
 
 @triton.jit
 def fill(out, n, value, BLOCK: tl.constexpr):
@@ -55,6 +57,22 @@ def linspace(out, n, first_tensor, last_tensor, BLOCK: tl.constexpr):
     low = first + index.to(tl.float64) * step
     high = last - (n - 1 - index).to(tl.float64) * step
     value = tl.where((index < n // 2) | (n == 1), low, high)
+    tl.store(out + start + lane, value.to(out.dtype.element_ty), mask=lane < n - start)
+
+
+@triton.jit
+def logspace(out, n, first_tensor, last_tensor, base_tensor, BLOCK: tl.constexpr):
+    """base to the powers that linspace counts. What is given is converted to the type of the result first."""
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    lane = tl.arange(0, BLOCK)
+    first = tl.load(first_tensor).to(out.dtype.element_ty).to(tl.float64)
+    last = tl.load(last_tensor).to(out.dtype.element_ty).to(tl.float64)
+    base = tl.load(base_tensor).to(out.dtype.element_ty).to(tl.float64)
+    step = (last - first) / tl.maximum(n - 1, 1).to(tl.float64)
+    index = start + lane
+    low = first + index.to(tl.float64) * step
+    high = last - (n - 1 - index).to(tl.float64) * step
+    value = power(base + low * 0, tl.where((index < n // 2) | (n == 1), low, high))
     tl.store(out + start + lane, value.to(out.dtype.element_ty), mask=lane < n - start)
 
 

@@ -152,7 +152,48 @@ def put_along(
             value = value.to(ACC) + tl.load(target, mask=mask).to(ACC)
         elif MODE == "multiply":
             value = value.to(ACC) * tl.load(target, mask=mask).to(ACC)
+        elif MODE == "amin":
+            value = tl.minimum(value.to(ACC), tl.load(target, mask=mask).to(ACC))
+        elif MODE == "amax":
+            value = tl.maximum(value.to(ACC), tl.load(target, mask=mask).to(ACC))
         tl.store(target, value.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def put_along_rows(
+    values,
+    index,
+    out,
+    rows,
+    x_extent,
+    extent,
+    each,
+    MODE: tl.constexpr,
+    SCALAR: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """put_along where inner is 1: rows one after the other, which read what lies side by side."""
+    first = tl.program_id(0).to(tl.int64) * each
+    for o in range(first, tl.minimum(first + each, rows)):
+        for i in range(0, extent):
+            row = tl.load(index + o * extent + i).to(tl.int64)
+            row = tl.where(row < 0, row + x_extent, row)
+            target = out + o * x_extent + row
+            if MODE == "zero":
+                value = tl.full((), 0, tl.int32)
+            elif SCALAR:
+                value = tl.load(values)
+            else:
+                value = tl.load(values + o * extent + i)
+            if MODE == "add":
+                value = value.to(ACC) + tl.load(target).to(ACC)
+            elif MODE == "multiply":
+                value = value.to(ACC) * tl.load(target).to(ACC)
+            elif MODE == "amin":
+                value = tl.minimum(value.to(ACC), tl.load(target).to(ACC))
+            elif MODE == "amax":
+                value = tl.maximum(value.to(ACC), tl.load(target).to(ACC))
+            tl.store(target, value.to(out.dtype.element_ty))
 
 
 @triton.jit
@@ -223,3 +264,52 @@ def cumsum_columns(
     mask = lane < inner - column
     base = tl.program_id(1).to(tl.int64) * extent * inner + column + lane
     running_sums(x, out, base, mask, extent, inner, EXCLUSIVE, REVERSE, ACC, BLOCK)
+
+
+@triton.jit
+def mean(total, count):
+    """total / count, where there was something to count; of integers the largest integer below."""
+    wide = total
+    if total.dtype == tl.float16 or total.dtype == tl.bfloat16:
+        wide = total.to(tl.float32)
+    n = tl.where(count > 0, count, 1).to(wide.dtype)
+    if wide.dtype.is_floating():
+        return wide / n
+    else:
+        return wide // n - ((wide % n != 0) & (wide < 0)).to(wide.dtype)
+
+
+@triton.jit
+def same(a, b):
+    return ((a == b) | ((a != a) & (b != b))).to(tl.int32)
+
+
+@triton.jit
+def where_same(d, a, b):
+    return tl.where((a == b) | ((a != a) & (b != b)), d, tl.zeros_like(d))
+
+
+@triton.jit
+def quotient(a, b):
+    if a.dtype == tl.float16 or a.dtype == tl.bfloat16:
+        return a.to(tl.float32) / b.to(tl.float32)
+    elif a.dtype.is_floating():
+        return a / b
+    else:
+        return a // tl.where(b == 0, 1, b)
+
+
+@triton.jit
+def others(product, factor, touched):
+    """What a factor is multiplied with; one where nothing was."""
+    q = quotient(product, factor)
+    return tl.where(touched != 0, q, tl.full(q.shape, 1, q.dtype))
+
+
+@triton.jit
+def by_others(d, factor, product):
+    """The gradient of a factor."""
+    if d.dtype == tl.float16 or d.dtype == tl.bfloat16:
+        return quotient(d.to(tl.float32) * product.to(tl.float32), factor.to(tl.float32))
+    else:
+        return quotient(d * product, factor)

@@ -45,19 +45,40 @@ def search(sequence, values, out, count, n, m, rows, steps, RIGHT: tl.constexpr,
 
 
 @triton.jit
-def histogram_bins(
-    x, least, most, number, n, bins, low, high, FOUND: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
-):
-    """number = the bin of each of x, `bins` for those outside; the range is [low, high], or, FOUND, what `least` and `most`
-    hold."""
+def histogram_range(least, most, low, high, FOUND: tl.constexpr, ACC: tl.constexpr):
     a = tl.cast(low, ACC)
     z = tl.cast(high, ACC)
     if FOUND:
         a = tl.load(least).to(ACC)
         z = tl.load(most).to(ACC)
     same = a == z
-    a = tl.where(same, a - 1, a)
-    z = tl.where(same, z + 1, z)
+    return tl.where(same, a - 1, a), tl.where(same, z + 1, z)
+
+
+@triton.jit
+def density(
+    counts, least, most, out, bins, low, high, FOUND: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
+):
+    """counts / (their sum * the width of a bin). One program."""
+    a, z = histogram_range(least, most, low, high, FOUND, ACC)
+    width = (z - a).to(tl.float32) / bins
+    lane = tl.arange(0, BLOCK)
+    total = tl.zeros([BLOCK], tl.float64)
+    for start in range(0, bins, BLOCK):
+        total += tl.load(counts + start + lane, mask=lane < bins - start, other=0).to(tl.float64)
+    whole = tl.sum(total, axis=0).to(tl.float32) * width
+    for start in range(0, bins, BLOCK):
+        count = tl.load(counts + start + lane, mask=lane < bins - start, other=0)
+        tl.store(out + start + lane, count / whole, mask=lane < bins - start)
+
+
+@triton.jit
+def histogram_bins(
+    x, least, most, number, n, bins, low, high, FOUND: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
+):
+    """number = the bin of each of x, `bins` for those outside; the range is [low, high], or, FOUND, what `least` and `most`
+    hold."""
+    a, z = histogram_range(least, most, low, high, FOUND, ACC)
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     v = tl.load(x + at, mask=at < n, other=0).to(ACC)
     if ACC.is_floating():

@@ -168,3 +168,102 @@ def sum_repeats(d, starts, repeats, dx, n, inner, total, ACC: tl.constexpr, BLOC
         acc += tl.load(d + at + lane, mask=mask, other=0).to(ACC)
         at += inner
     tl.store(dx + (outer * n + i) * inner + lane, acc.to(dx.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def first_difference(x, a, b, width):
+    """The first column in which rows a and b of x differ; width where they are equal."""
+    at = tl.full((), 0, tl.int64)
+    last = width - 1
+    while (at < width) & (
+        tl.load(x + a * width + tl.minimum(at, last)) == tl.load(x + b * width + tl.minimum(at, last))
+    ):
+        at += 1
+    return at
+
+
+@triton.jit
+def precedes(x, a, b, width):
+    """Whether row a comes before row b, by their first difference."""
+    at = tl.minimum(first_difference(x, a, b, width), width - 1)
+    return tl.load(x + a * width + at) < tl.load(x + b * width + at)
+
+
+@triton.jit
+def merge_rows(x, order, merged, n, run, width, each):
+    """One step of a stable merge sort of the rows of x: of each pair of sorted runs in `order` every row finds its place in
+    both, by bisection of the other."""
+    first = tl.program_id(0).to(tl.int64) * each
+    for i in range(first, tl.minimum(first + each, n)):
+        pair = i // (2 * run) * (2 * run)
+        middle = tl.minimum(pair + run, n)
+        own = tl.load(order + i)
+        left = i < middle
+        low = tl.where(left, middle, pair)
+        high = tl.where(left, tl.minimum(pair + 2 * run, n), middle)
+        while low < high:
+            half = (low + high) // 2
+            other = tl.load(order + half)
+            if left:
+                after = precedes(x, other, own, width)
+            else:
+                after = precedes(x, own, other, width) == 0
+            low = tl.where(after, half + 1, low)
+            high = tl.where(after, high, half)
+        tl.store(merged + tl.where(left, i + low - middle, low + i - middle), own)
+
+
+@triton.jit
+def merge_pairs(x, order, merged, n, run, width, each):
+    """The same step, one pair of runs after the other, with one comparison for each row: for runs of which there are many."""
+    first = tl.program_id(0).to(tl.int64) * each
+    for pair in range(first, first + each):
+        begin = tl.minimum(pair * 2 * run, n)
+        middle = tl.minimum(begin + run, n)
+        end = tl.minimum(middle + run, n)
+        left = begin
+        right = middle
+        for k in range(begin, end):
+            a = tl.load(order + tl.minimum(left, n - 1))
+            b = tl.load(order + tl.minimum(right, n - 1))
+            takes = right < end
+            if takes & (left < middle):
+                takes = precedes(x, b, a, width)
+            tl.store(merged + k, tl.where(takes, b, a))
+            left += tl.where(takes, 0, 1)
+            right += tl.where(takes, 1, 0)
+
+
+@triton.jit
+def changes(x, order, flags, n, width, each, ORDERED: tl.constexpr):
+    """flags[k] = whether row k differs from the next one, in the given order."""
+    first = tl.program_id(0).to(tl.int64) * each
+    for k in range(first, tl.minimum(first + each, n)):
+        a = k
+        b = tl.minimum(k + 1, n - 1)
+        if ORDERED:
+            a = tl.load(order + a)
+            b = tl.load(order + b)
+        tl.store(flags + k, (first_difference(x, a, b, width) < width).to(tl.int64))
+
+
+@triton.jit
+def pick_rows(x, picked, out, n, inner, each, count, BLOCK: tl.constexpr):
+    """out[o, j, :] = x[o, picked[j], :] for j < count; x [outer, n, inner], out [outer, count, inner]."""
+    outer = tl.program_id(1).to(tl.int64)
+    first = tl.program_id(0).to(tl.int64) * each
+    lane = tl.arange(0, BLOCK)
+    for j in range(first, tl.minimum(first + each, count)):
+        source = x + (outer * n + tl.load(picked + j)) * inner
+        target = out + (outer * count + j) * inner
+        for col in range(0, inner, BLOCK):
+            mask = lane < inner - col
+            tl.store(target + col + lane, tl.load(source + col + lane, mask=mask), mask=mask)
+
+
+@triton.jit
+def first_counted(x, out, count, BLOCK: tl.constexpr):
+    """The first `count` of x."""
+    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    v = tl.load(x + lane, mask=lane < count, other=0)
+    tl.store(out + lane, v.to(out.dtype.element_ty), mask=lane < count)

@@ -95,6 +95,13 @@ def linspace(b: PlanBuilder, start: Tensor, stop: Tensor, number: Tensor, dtype:
 
 
 @phi_kernel
+def logspace(
+    b: PlanBuilder, start: Tensor, stop: Tensor, number: Tensor, base: Tensor, dtype: str, out: Tensor
+) -> None:
+    creation.plan_logspace(b, start, stop, base, _as(b, out, dtype))
+
+
+@phi_kernel
 def eye(b: PlanBuilder, rows: int, columns: int, dtype: str, out: Tensor) -> None:
     creation.plan_eye(b, _as(b, out, dtype))
 

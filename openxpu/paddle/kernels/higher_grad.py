@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openxpu.ops import higher_grad
-from openxpu.ops.plan import PlanBuilder, Tensor
+from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
 from openxpu.paddle.kernels import phi_kernel
 
 Maybe = Tensor | None
@@ -176,3 +176,31 @@ def matmul_double_grad(
     ddout: Maybe,
 ) -> None:
     higher_grad.plan_matmul_double_grad(b, x, y, d, ddx, ddy, dx, dy, ddout, transpose_x, transpose_y)
+
+
+@phi_kernel
+def batch_norm_double_grad(
+    b: PlanBuilder, x: Tensor, scale: Maybe, mean: Maybe, variance: Maybe, saved_mean: Tensor, saved_factor: Tensor,
+    dy: Tensor, ddx: Maybe, ddscale: Maybe, ddbias: Maybe, momentum: float, epsilon: float, data_layout: str,
+    is_test: bool, use_global_stats: bool, trainable_statistics: bool, dx: Maybe, dscale: Maybe, ddy: Maybe,
+) -> None:  # fmt: skip
+    fixed = use_global_stats or is_test
+    center, spread = (mean, variance) if fixed else (saved_mean, saved_factor)
+    if center is None or spread is None or x.ndim < 2:
+        raise Unsupported(
+            "batch_norm_double_grad is planned for statistics that are there, of two dimensions or more."
+        )
+    higher_grad.plan_norm_double_grad(
+        b, x, scale, center, spread, dy, ddx, ddscale, ddbias, dx, dscale, ddy, False,
+        data_layout in ("NHWC", "NDHWC", "NLC") and x.ndim > 2, fixed, epsilon,
+    )  # fmt: skip
+
+
+@phi_kernel
+def instance_norm_double_grad(
+    b: PlanBuilder, x: Tensor, scale: Maybe, saved_mean: Tensor, saved_factor: Tensor, dy: Tensor, ddx: Maybe,
+    ddscale: Maybe, ddbias: Maybe, epsilon: float, dx: Maybe, dscale: Maybe, ddy: Maybe,
+) -> None:  # fmt: skip
+    higher_grad.plan_norm_double_grad(
+        b, x, scale, saved_mean, saved_factor, dy, ddx, ddscale, ddbias, dx, dscale, ddy, True
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from openxpu.ops import compare, creation, layout
-from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
+from openxpu.ops.plan import PlanBuilder, Tensor
 from openxpu.paddle.kernels import phi_kernel
 from openxpu.paddle.outputs import typed, unused
 
@@ -365,10 +365,10 @@ def put_along_axis_grad(
     dx: Tensor | None,
     dvalue: Tensor | None,
 ) -> None:
-    if not include_self:
-        raise Unsupported("The gradient of put_along_axis without the tensor itself is not planned.")
     # Paddle describes dvalue by the indices, dtype included.
-    layout.plan_put_along_axis_grad(b, index, d, dx, typed(b, dvalue, d.dtype), axis, reduce)
+    layout.plan_put_along_axis_grad(
+        b, x, index, value, out, d, dx, typed(b, dvalue, d.dtype), axis, reduce, include_self
+    )
 
 
 @phi_kernel

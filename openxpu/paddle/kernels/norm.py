@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from openxpu.ops import norm
+from openxpu.ops.layout import plan_copy
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
 from openxpu.ops.reduce import accumulation_dtype
+from openxpu.ops.select import dense
 from openxpu.paddle.kernels import phi_kernel
 from openxpu.paddle.outputs import required, typed, unused
 
@@ -91,9 +93,9 @@ def batch_norm_grad(
     norm.plan_batch_norm_grad(b, x, scale, center, spread, dy, dx, dscale, dbias, epsilon, last, fixed)
 
 
-def _channels_first(data_layout: str) -> None:
-    if data_layout not in ("NCHW", "NCDHW", "AnyLayout"):
-        raise Unsupported(f"group_norm is for channels first, found data layout {data_layout}.")
+def _channels_first(x: Tensor, data_layout: str) -> tuple[int, ...] | None:
+    """The order of dimensions that makes channels the second one; None: they are."""
+    return (0, x.ndim - 1, *range(1, x.ndim - 1)) if data_layout in ("NHWC", "NDHWC") else None
 
 
 @phi_kernel
@@ -101,9 +103,15 @@ def group_norm(
     b: PlanBuilder, x: Tensor, scale: Tensor | None, bias: Tensor | None, epsilon: float, groups: int,
     data_layout: str, y: Tensor, mean: Tensor | None, variance: Tensor | None,
 ) -> None:  # fmt: skip
-    _channels_first(data_layout)
     acc = accumulation_dtype(x.dtype)
-    norm.plan_group_norm(b, x, scale, bias, y, typed(b, mean, acc), typed(b, variance, acc), groups, epsilon)
+    order = _channels_first(x, data_layout)
+    own = x if order is None else dense(b, x.permute(*order))
+    out = y if order is None else b.scratch(own.shape, y.dtype)
+    norm.plan_group_norm(
+        b, own, scale, bias, out, typed(b, mean, acc), typed(b, variance, acc), groups, epsilon
+    )
+    if order is not None:
+        plan_copy(b, out, y.permute(*order))
 
 
 @phi_kernel
@@ -112,8 +120,15 @@ def group_norm_grad(
     dy: Tensor, epsilon: float, groups: int, data_layout: str, dx: Tensor | None, dscale: Tensor | None,
     dbias: Tensor | None,
 ) -> None:  # fmt: skip
-    _channels_first(data_layout)
-    norm.plan_group_norm_grad(b, x, scale, mean, variance, dy, dx, dscale, dbias, groups, epsilon)
+    order = _channels_first(x, data_layout)
+    if order is None:
+        norm.plan_group_norm_grad(b, x, scale, mean, variance, dy, dx, dscale, dbias, groups, epsilon)
+        return
+    own, d = (dense(b, t.permute(*order)) for t in (x, dy))
+    back = None if dx is None else b.scratch(own.shape, dx.dtype)
+    norm.plan_group_norm_grad(b, own, scale, mean, variance, d, back, dscale, dbias, groups, epsilon)
+    if back is not None and dx is not None:
+        plan_copy(b, back, dx.permute(*order))
 
 
 @phi_kernel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openxpu.ops import layout, order
-from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
+from openxpu.ops.plan import PlanBuilder, Tensor
 from openxpu.paddle.kernels import phi_kernel
 from openxpu.paddle.outputs import required, unused
 
@@ -52,9 +52,8 @@ def histogram(
     density: bool,
     out: Tensor,
 ) -> None:
-    if weight is not None or density:
-        raise Unsupported("histogram is planned for counts, without weights and density.")
-    order.plan_histogram(b, x, required(b, out, "i64"), least, most)
+    dtype = "i64" if weight is None and not density else "f32"
+    order.plan_histogram(b, x, required(b, out, dtype), least, most, weight, density)
 
 
 @phi_kernel

@@ -30,11 +30,6 @@ def _wanted(b: PlanBuilder, out: Tensor | None, wanted: bool, dtype: str) -> Ten
     return required(b, out, dtype)
 
 
-def _flattened(x: Tensor, axis: list[int]) -> None:
-    if axis and x.ndim > 1:
-        raise Unsupported(f"unique along axis {axis[0]} compares whole slices; it is planned for axis=None.")
-
-
 @phi_kernel
 def unique(
     b: PlanBuilder,
@@ -49,15 +44,36 @@ def unique(
     inverse: Tensor | None,
     counts: Tensor | None,
 ) -> None:
-    _flattened(x, axis)
-    select.plan_unique(
-        b,
-        x,
+    outputs = (
         required(b, out, x.dtype),
         _wanted(b, indices, return_index, dtype),
         _wanted(b, inverse, return_inverse, dtype),
         _wanted(b, counts, return_counts, dtype),
     )
+    if axis and x.ndim > 1:
+        select.plan_unique_slices(b, x, *outputs, axis[0], consecutive=False)
+    else:
+        select.plan_unique(b, x, *outputs)
+
+
+@phi_kernel
+def unique_raw(
+    b: PlanBuilder,
+    x: Tensor,
+    return_index: bool,
+    return_inverse: bool,
+    return_counts: bool,
+    axis: list[int],
+    dtype: str,
+    is_sorted: bool,
+    out: Tensor,
+    indices: Tensor | None,
+    inverse: Tensor | None,
+    counts: Tensor | None,
+) -> None:
+    if not is_sorted:
+        raise Unsupported("unique in the order of first occurrence is planned for the sorted order.")
+    unique(b, x, return_index, return_inverse, return_counts, axis, dtype, out, indices, inverse, counts)
 
 
 @phi_kernel
@@ -72,14 +88,13 @@ def unique_consecutive(
     inverse: Tensor | None,
     counts: Tensor | None,
 ) -> None:
-    _flattened(x, axis)
-    select.plan_unique_consecutive(
-        b,
-        x,
-        required(b, out, x.dtype),
-        _wanted(b, inverse, return_inverse, dtype),
-        _wanted(b, counts, return_counts, dtype),
-    )
+    result = required(b, out, x.dtype)
+    own = _wanted(b, inverse, return_inverse, dtype)
+    lengths = _wanted(b, counts, return_counts, dtype)
+    if axis and x.ndim > 1:
+        select.plan_unique_slices(b, x, result, None, own, lengths, axis[0], consecutive=True)
+    else:
+        select.plan_unique_consecutive(b, x, result, own, lengths)
 
 
 @phi_kernel

@@ -14,8 +14,19 @@ def away(d):
     return nonzero(d) + 1j * nonzero(d)
 
 
+def small(d):
+    """Away from the poles of 1 / (1 + exp(-x))."""
+    return 0.4 * normal(d)
+
+
 NO_COMPLEX = "Paddle Inference has no complex tensors"
 COMMON = dict(dtypes=PAIRS, extremes="", finite=False, inference=NO_COMPLEX)
+
+F = paddle.nn.functional
+# Away from the branch points, where gradients have no limit.
+FUNCTIONS = dict.fromkeys(
+    ("sin", "cos", "tan", "sinh", "cosh", "tanh", "expm1", "log1p"), normal
+) | dict.fromkeys(("asin", "acos", "atan", "asinh", "acosh", "atanh", "sqrt", "log", "log2", "log10"), away)
 
 ROWS = [
     row("complex", paddle.complex, normal, normal, shapes=BROADCAST, extremes="", static="takes gradients of complex results", inference=NO_COMPLEX, finite=False),
@@ -31,6 +42,9 @@ ROWS = [
     row("exp", paddle.exp, normal, name="exp_complex", reference=np.exp, **COMMON),
     row("square", paddle.square, normal, name="square_complex", **COMMON),
     row("reciprocal", paddle.reciprocal, away, name="reciprocal_complex", **COMMON),
+    row("sigmoid", F.sigmoid, small, name="sigmoid_complex", reference=lambda x: 1 / (1 + np.exp(-x)), **COMMON),  # Paddle's exp counts in c64
+    row("silu", F.silu, small, name="silu_complex", reference=lambda x: x / (1 + np.exp(-x)), **COMMON),
+    *(row(name, getattr(F, name, None) or getattr(paddle, name), draw, name=f"{name}_complex", **COMMON) for name, draw in FUNCTIONS.items()),
     row("sum", paddle.sum, normal, name="sum_complex", scale=1000.0, attrs=[{"axis": None}, {"axis": 0}, {"axis": -1}], **COMMON),
     row("mean", paddle.mean, normal, name="mean_complex", scale=1.0, attrs=[{"axis": None}, {"axis": 0}, {"axis": -1}], shapes=[s for s in ANY if 0 not in s], **COMMON),
     row("cast", lambda x: paddle.cast(x, "complex64" if x.dtype == paddle.complex128 else "complex128"), normal, inference=NO_COMPLEX, name="cast_complex", dtypes=("f32", "f64", "i32", "i64", "c64", "c128"), extremes="", finite=False, grad=False),

@@ -45,8 +45,14 @@ def positive(d):
     return d.rng.uniform(0.4, 2, d.shape)
 
 
+def batch_norm(x, scale, bias, data_format="NCHW"):
+    mean, variance = paddle.zeros_like(scale).detach(), paddle.ones_like(scale).detach()
+    return F.batch_norm(x, mean, variance, scale, bias, training=True, data_format=data_format)
+
+
 SHAPES = [(3, 5), (1,), (7, 33), (2, 3, 4)]
 COMMON = dict(extremes="", static=INSIDE, inference=INSIDE)
+SINGLE = {"f16": "Paddle has no second gradient of it", "bf16": "as f16"}
 ONE = {**COMMON, "shapes": SHAPES}
 FUNCTIONS = {
     "sin": (paddle.sin, normal), "cos": (paddle.cos, normal), "sigmoid": (F.sigmoid, normal),
@@ -66,5 +72,11 @@ ROWS = [
         row(f"{name}_double_grad", second(FUNCTIONS[name][0]), FUNCTIONS[name][1], normal, normal, name=f"{name}_triple_grad", grad=(f"{name}_triple_grad",), **ONE)
         for name in ("sin", "cos")
     ),
+    *(
+        row(f"{name}_norm_grad", gradient(function), normal, positive, normal, normal, name=f"{name}_norm_double_grad", without=SINGLE, grad=(f"{name}_norm_double_grad",), shapes=[((4, 3, 5, 7), (3,), (3,), (4, 3, 5, 7)), ((2, 5, 33, 8), (5,), (5,), (2, 5, 33, 8))], layouts=(), grad_tolerance=64, **COMMON)
+        for name, function in (("batch", batch_norm), ("instance", lambda x, s, b: F.instance_norm(x, weight=s, bias=b)))
+    ),
+    row("batch_norm_grad", gradient(lambda x, s, b: batch_norm(x, s, b, "NHWC")), normal, positive, normal, normal, name="batch_norm_double_grad_last", without=SINGLE, grad=("batch_norm_double_grad",), shapes=[((4, 5, 7, 3), (3,), (3,), (4, 5, 7, 3))], layouts=(), grad_tolerance=64, **COMMON),
+    row("pow_grad", gradient(lambda x: x**3), positive, normal, name="pow_double_grad", grad=("pow_double_grad",), **ONE),
     row("divide_grad", gradient(paddle.divide, 2), normal, nonzero, normal, name="divide_double_grad", shapes=PAIRS, grad=("divide_double_grad",), **COMMON),
 ]  # fmt: skip

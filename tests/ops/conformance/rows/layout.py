@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import paddle
-from conformance.draw import Draw, Input, below, normal, permutation
+from conformance.draw import Draw, Input, below, nonzero, normal, permutation, uniform
 from conformance.row import ALONG, row
 from paddle import _C_ops as ops
 
@@ -59,6 +59,11 @@ PAIRS = [
     ((2, 20011), (2, 3)),
 ]
 
+
+def put_along(x, index, values, axis, reduce, include_self):
+    return paddle.put_along_axis(x, index, values, axis, reduce, include_self, broadcast=False)
+
+
 ROWS = [
     row("contiguous", lambda x: x.transpose(reversed_axes(x)).contiguous(), normal, shapes=[(3, 5), (7, 33), (2, 3, 4, 5), (33, 65), (129, 257), (5, 4099)], grad=False, static=EAGER, extremes="f", layouts=("strided", "overlapping")),
     row("strided_copy", into_view, normal, allow={"empty": "Paddle's own empty tensor of complex numbers"}, shapes=[(3, 5), (7, 33), (2, 3, 4, 5), (33, 65), (129, 257), (5, 4099)], grad=False, static=EAGER,
@@ -99,6 +104,12 @@ ROWS = [
     row("take_along_axis", lambda x, index, axis: paddle.take_along_axis(x, index, axis), normal, INDEX, name="take_along_axis_last", shapes=[((5, 7), (5, 4)), ((33, 9), (33, 20)), ((5, 4, 3), (5, 4, 3)), ((65, 33), (65, 129))], attrs=[{"axis": -1}, {"axis": 1}], valid=lambda s, a: a["axis"] == -1 or len(s[0]) == 2),
     row("put_along_axis", lambda x, index, values, axis, reduce: paddle.put_along_axis(x, index, values, axis, reduce, broadcast=False), normal, Input(lambda d: np.argsort(d.rng.random(d.shape), axis=1), "i64"), normal,
         shapes=[((5, 7), (5, 7), (5, 7)), ((9, 33), (9, 33), (9, 33)), ((33, 65), (33, 65), (33, 65))], attrs=[{"axis": 1, "reduce": r} for r in ("assign", "add")], scale="tensor", extremes="", layouts=("transposed", "strided"), finite=False),
+    row("put_along_axis", put_along, nonzero, Input(below(lambda d: d.shapes[0][d.attrs["axis"]]), "i64"), nonzero, name="put_along_axis_reduced", shapes=[((5, 7), (5, 4), (5, 4)), ((9, 33), (9, 65), (9, 65)), ((33, 65), (33, 20), (33, 20))],
+        attrs=[{"axis": 1, "reduce": r, "include_self": s} for r in ("add", "mean", "amin", "amax", "assign") for s in (True, False)], scale="tensor", extremes="", layouts=("transposed", "strided"), finite=False),
+    row("put_along_axis", put_along, nonzero, INDEX, nonzero, name="put_along_axis_part", shapes=[((5, 7), (3, 4), (3, 4)), ((9, 33, 4), (7, 65, 2), (7, 65, 2))], attrs=[{"axis": 1, "reduce": r, "include_self": s} for r in ("add", "amax", "assign") for s in (True, False)], scale="tensor", extremes="", layouts=("transposed",), finite=False),
+    row("take_along_axis", lambda x, index, axis: paddle.take_along_axis(x, index, axis, broadcast=False), normal, INDEX, name="take_along_axis_part", layouts=("transposed", "strided"), shapes=[((7, 5), (4, 3)), ((9, 33, 4), (20, 7, 2))], attrs=[{"axis": 0}]),
+    row("put_along_axis", put_along, uniform(0.5, 1.5), Input(below(lambda d: d.shapes[0][0]), "i32"), uniform(0.5, 1.5), name="put_along_axis_product", shapes=[((7, 5), (4, 5), (4, 5)), ((33, 9), (20, 9), (20, 9))],
+        attrs=[{"axis": 0, "reduce": "multiply", "include_self": s} for s in (True, False)], scale="tensor", extremes="", finite=False),
     row("set_value", lambda x, starts, ends, steps, axes, none=(): ops.set_value(x, starts, ends, steps, axes, [], list(none), [1], [3.0]), normal, shapes=[(5, 7), (6, 33), (33, 65), (5, 4099)],
         attrs=[{"starts": [1], "ends": [3], "steps": [1], "axes": [0]}, {"starts": [0, 6], "ends": [5, 0], "steps": [2, -2], "axes": [0, 1]}], grad=("set_value_with_scalar_grad",), static="Paddle differentiates it as assign in a program", layouts=("transposed", "strided")),
     row("set_value_with_tensor", lambda x, values, starts, ends, steps, axes: ops.set_value_with_tensor(x, values, starts, ends, steps, axes, [], []), normal, normal,

@@ -40,5 +40,6 @@ ROWS = [
     row("batch_norm", batch_norm, normal, *(replace(given, dtype=None) for given in STATISTICS), shapes=[channels(s) for s in IMAGES], attrs=[{"training": True}, {"training": True, "momentum": 0.7, "epsilon": 1e-3}, {"training": False}],
         cases=[(channels((2, 5, 6, 4), 3), {"training": True, "data_format": "NHWC"})], name="batch_norm_f64", dtypes=("f64",), static="its statistics are changed in place", layouts=("strided",), **MORE),
     row("group_norm", lambda x, w, b, groups: F.group_norm(x, groups, 1e-5, w, b), normal, normal, normal, shapes=[channels(s, 1, 2) for s in [(2, 4, 5, 6), (3, 8, 7, 9), (1, 2, 33, 17)]], attrs=[{"groups": 2}, {"groups": 1}], **MORE),
+    row("group_norm", lambda x, w, b, groups: F.group_norm(x, groups, 1e-5, w, b, data_format="NHWC"), normal, normal, normal, name="group_norm_last", shapes=[((2, 5, 6, 4), (4,), (4,)), ((3, 7, 9, 8), (8,), (8,)), ((1, 33, 17, 2), (2,), (2,))], attrs=[{"groups": 2}, {"groups": 1}], **MORE),
     row("instance_norm", lambda x, w, b: F.instance_norm(x, weight=w, bias=b), normal, Input(normal, "f32"), Input(normal, "f32"), shapes=[channels(s, 1, 2) for s in [(2, 4, 5, 6), (3, 8, 7, 9), (1, 2, 33, 17)]], **MORE),
 ]  # fmt: skip

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import paddle
-from conformance.draw import below, distinct, normal, ties
+from conformance.draw import below, distinct, normal, ties, uniform
 from conformance.row import ALONG, Input, row, something_along
 
 K = [{"k": 1, "axis": -1}, {"k": 3, "axis": 1}, {"k": 2, "axis": 0, "keepdim": True}]
@@ -81,6 +81,8 @@ ROWS = [
     row("searchsorted", paddle.searchsorted, rising, normal, shapes=BEFORE, attrs=SIDES, layouts=(), extremes=""),
     row("searchsorted", lambda s, x, **a: paddle.bucketize(x, s, **a), rising, normal, name="bucketize", shapes=[((7,), (5,)), ((1,), (3, 5)), ((300,), (33, 65))], attrs=SIDES, layouts=(), extremes=""),
     row("histogram", paddle.histogram, normal, shapes=[(7,), (3, 5), (33, 65), (20011,)], attrs=[{"bins": 10, "min": -3, "max": 3}, {"bins": 100, "min": 0, "max": 0}, {"bins": 7, "min": -1, "max": 2}, {"bins": 1}], reference=None, extremes=""),
+    row("histogram", lambda x, w, density, **a: paddle.histogram(x, weight=w, density=density, **a), normal, uniform(0, 2), name="histogram_weights", shapes=[((7,), (7,)), ((33, 65), (33, 65)), ((3000,), (3000,))], attrs=[{"bins": 10, "min": -3, "max": 3, "density": d} for d in (False, True)], extremes="", tolerance=64),
+    row("histogram", paddle.histogram, normal, name="histogram_density", shapes=[(7,), (33, 65)], attrs=[{"bins": 10, "min": -3, "max": 3, "density": True}, {"bins": 7, "density": True}], extremes="", tolerance=8),
     row("bincount", paddle.bincount, below(50), dtypes=("i32", "i64"), shapes=[(7,), (33,), (20011,)], attrs=[{}, {"minlength": 100}, {"minlength": 3}], extremes=""),
     row("bincount", paddle.bincount, Input(below(50), "i64"), normal, name="bincount_weights", dtypes=("f32", "f64"), shapes=[((7,), (7,)), ((33,), (33,))], extremes=""),
     row("multiplex", lambda x, y, i: paddle.multiplex([x, y], i), normal, normal, Input(below(2), "i32"), shapes=CHOSEN),

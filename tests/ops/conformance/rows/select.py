@@ -29,6 +29,8 @@ ROWS = [
     row("masked_select", paddle.masked_select, normal, Input(normal, "bool"), shapes=MASKED),
     row("unique", paddle.unique, ties, shapes=SIZED, attrs=[{}, OUTPUTS, {"return_counts": True}, {"return_inverse": True, "dtype": "int32"}], extremes="i"),
     row("unique_consecutive", paddle.unique_consecutive, ties, shapes=SIZED, attrs=[{}, {"return_inverse": True, "return_counts": True}, {"return_counts": True, "dtype": "int32"}], extremes="i"),
+    row("unique", paddle.unique, Input(below(3)), name="unique_slices", shapes=[(7, 2), (33, 3), (2, 9), (3, 4, 2), (300, 2)], attrs=[{"axis": 0}, {"axis": 1}, {"axis": -1, "return_inverse": True, "return_counts": True}, {"axis": 0, "return_index": True}], valid=lambda s, a: "return_index" not in a or s[0][0] < 16, extremes=""),
+    row("unique_consecutive", paddle.unique_consecutive, Input(below(2)), name="unique_consecutive_slices", shapes=[(7, 2), (33, 3), (2, 9), (3, 4, 2), (300, 2)], attrs=[{"axis": 0}, {"axis": -1, "return_inverse": True, "return_counts": True}, {"axis": 1, "return_counts": True, "dtype": "int32"}], extremes=""),
     row("repeat_interleave", paddle.repeat_interleave, normal, shapes=[(3, 5), (7,), (2, 3, 4), (33, 65), (2, 0, 3)], attrs=[{"repeats": 1, "axis": 0}, {"repeats": 3, "axis": -1}, {"repeats": 2, "axis": 1}, {"repeats": 3}]),
     row("repeat_interleave_with_tensor_index", paddle.repeat_interleave, normal, Input(below(4), "i32"), shapes=[], cases=[((s, n), {"axis": a}) for s, n, a in REPEATED]),
     row("repeat_interleave_with_tensor_index", paddle.repeat_interleave, normal, Input(below(4), "i64"), name="repeat_by_i64", shapes=[], cases=[((s, n), {"axis": a}) for s, n, a in REPEATED]),
