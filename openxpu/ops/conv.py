@@ -154,9 +154,14 @@ def _accumulator(dtype: str) -> str:
     return "f64" if dtype == "f64" else "f32"
 
 
+def _factor(dtype: str) -> str:
+    """The dtype of the planes and filters that are multiplied: bf16 has instructions of its own, f16 becomes f32."""
+    return "f32" if dtype == "f16" else dtype
+
+
 def _widened(b: PlanBuilder, w: Tensor) -> Tensor:
-    """The filter in the dtype that is multiplied: f32 for the 16-bit ones, as the planes."""
-    dtype = _accumulator(w.dtype)
+    """The filter in the dtype that is multiplied."""
+    dtype = _factor(w.dtype)
     if w.dtype == dtype:
         return w
     out = b.scratch(w.shape, dtype)
@@ -167,7 +172,7 @@ def _widened(b: PlanBuilder, w: Tensor) -> Tensor:
 def make_planes(b: PlanBuilder, x: Tensor, axes: tuple[Axis, Axis, Axis], out_extents: Triple) -> Planes:
     """Plans the copy of x into padded planes for `out_extents` outputs; none when x serves as it is."""
     images, channels, *extents = x.shape
-    dtype = _accumulator(x.dtype)
+    dtype = _factor(x.dtype)
     plain = all(axis == Axis.of(1, [0]) for axis in axes) and list(out_extents) == extents
     if plain and x.contiguous and x.dtype == dtype:
         pixels = math.prod(extents)
@@ -230,7 +235,7 @@ def _product(
     pitch, images = planes.pitch, planes.images
     p_size = ((out[0] - 1) * planes.rows + out[1] - 1) * images * pitch + (images - 1) * pitch + out[2]
     k_size = plane_offsets.size
-    bm, bn, bk = _tile(m_size, p_size, k_size)
+    bm, bn, bk = _tile(m_size, p_size, k_size, weights.dtype)
     m_tiles, p_tiles = -(-m_size // bm), -(-p_size // bn)
     # The operand that is walked through more slowly is the one whose tile stays in the second-level cache.
     m_step, p_step = (1, m_tiles) if m_size < p_size else (p_tiles, 1)
@@ -248,8 +253,10 @@ def _product(
     )  # fmt: skip
 
 
-def _tile(m_size: int, p_size: int, k_size: int) -> tuple[int, int, int]:
+def _tile(m_size: int, p_size: int, k_size: int, dtype: str) -> tuple[int, int, int]:
     """BM, BN, BK of `convolve_planes`."""
+    if dtype == "bf16":  # pairs of k are packed: taller tiles repay it
+        return (16 if m_size <= 16 else 64 if m_size <= 64 else 128), 64, (32 if k_size <= 32 else 512)
     return (16 if m_size <= 16 else 64), 64, (32 if k_size <= 32 else 128)
 
 
@@ -336,45 +343,51 @@ def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor)
     channels, n_size = c.channels // c.groups, c.out_channels // c.groups
     table = planes.offsets(channels, _all_taps(c))
     planes, out = _lines(planes, dy.strides, c.out_extents)
-    pitch, images = planes.pitch, planes.images
-    lines = ((out[0] - 1) * planes.rows + out[1]) * images
-    p_size = lines * pitch
-    acc = _accumulator(dw.dtype)
-    rows = b.scratch((planes.outer, p_size, c.out_channels), acc)
-    lanes = 16 if pitch <= 16 else 64
-    b.launch(
-        "conv.pixels_to_rows",
-        (lines, -(-c.out_channels // 64), planes.outer),
-        dy, rows, c.out_channels, images, planes.rows, out[1], out[2], pitch, p_size, *dy.strides,
-        cost=2 * rows.nbytes,
-        DEEP=out[0] > 1, UNIT=dy.strides[4] == 1, CHANNELS=64, LANES=lanes,
-    )  # fmt: skip
-    m_size = channels * c.taps
+    pitch = planes.pitch
     # The last lanes of the last line have no pixel and their planes may end before them.
-    k_size = p_size - (pitch - out[2])
-    bm, bn, bk = 64, 64, 128
+    p_size = (((out[0] - 1) * planes.rows + out[1]) * planes.images - 1) * pitch + out[2]
+    dtype, acc = _factor(dw.dtype), _accumulator(dw.dtype)
+    dy_outer, dy_channel = dy.strides[:2]
+    in_lines = planes.images == 1 and out[2] == pitch and dy.strides[3:] == (pitch, 1)
+    in_place = (planes.direct and out == (1, 1, pitch)) or (in_lines and out[0] == 1)
+    if not in_place or dy.dtype != dtype:
+        dy = _lay_out(b, planes, dy, out, dtype)
+        dy_outer, dy_channel = c.out_channels * dy.shape[-1], dy.shape[-1]
+    m_size, n_size = c.out_channels // c.groups, channels * c.taps
+    bm, bn, bk = 64, 64, (512 if dtype == "bf16" else 128)
     tiles = -(-m_size // bm) * -(-n_size // bn) * c.groups
-    p_chunk, p_splits, outer_chunk, outer_splits = _splits(tiles, k_size, planes.outer, bk)
+    p_chunk, p_splits, outer_chunk, outer_splits = _splits(tiles, p_size, planes.outer, bk)
     splits = p_splits * outer_splits
-    direct = splits == 1
-    partial = dw if direct else b.scratch((splits, c.groups, m_size, n_size), acc)
+    partial = dw if splits == 1 else b.scratch((splits, *dw.shape), acc)
     b.launch(
         "conv.weight_gradient",
         (-(-m_size // bm), -(-n_size // bn), c.groups * splits),
-        planes.tensor, rows, partial, b.constant(table),
-        m_size, n_size, k_size, p_size, p_chunk, p_splits, planes.outer, outer_chunk,
-        planes.outer_size, planes.outer_size // c.groups, c.out_channels, c.groups * m_size * n_size,
-        cost=c.flops,
-        GROUPS=c.groups, DIRECT=direct, ACC=dtype_constexpr(acc), BM=bm, BN=bn, BK=bk,
+        planes.tensor, dy, partial, b.constant(table),
+        m_size, n_size, p_size, p_chunk, p_splits, planes.outer, outer_chunk,
+        planes.outer_size, planes.outer_size // c.groups, dy_outer, dy_channel, dw.numel,
+        cost=c.flops, GROUPS=c.groups, ACC=dtype_constexpr(acc), BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
-    if not direct:
-        sum_m, sum_n = 64, 64
+    if splits > 1:
         b.launch(
-            "conv.sum_partial_weights",
-            (-(-m_size // sum_m), -(-n_size // sum_n), c.groups),
-            partial, dw, m_size, n_size, splits, c.groups * m_size * n_size,
-            cost=partial.nbytes, BM=sum_m, BN=sum_n,
+            "conv.sum_partial_weights", -(-dw.numel // 1024),
+            partial, dw, dw.numel, splits, cost=partial.nbytes, BLOCK=1024,
         )  # fmt: skip
+
+
+def _lay_out(b: PlanBuilder, planes: Planes, y: Tensor, out: Triple, dtype: str) -> Tensor:
+    """Copies y, with the extents `out`, to where the lanes of `planes` are; zeros on the padding lanes."""
+    lines = ((out[0] - 1) * planes.rows + out[1]) * planes.images
+    size = -(-lines * planes.pitch // 16) * 16
+    laid = b.scratch((planes.outer, y.shape[1], size), dtype)
+    b.launch(
+        "conv.pad_planes",
+        (-(-lines // 16), planes.outer * y.shape[1]),
+        y, laid, b.constant(np.zeros(3, np.int32)), 1, planes.images, y.shape[1], *out, 0, 0, 0,
+        out[0], planes.rows if out[0] > 1 else out[1], lines, planes.pitch, size, *y.strides,
+        cost=2 * laid.nbytes, STEP_D=1, STEP_H=1, STEP_W=1, DEEP=out[0] > 1, UNIT=y.strides[4] == 1,
+        ROWS=16, LANES=16 if planes.pitch <= 16 else 64,
+    )  # fmt: skip
+    return laid
 
 
 def _splits(tiles: int, pixels: int, outer: int, bk: int) -> tuple[int, int, int, int]:

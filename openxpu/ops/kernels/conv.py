@@ -186,86 +186,31 @@ def convolve_planes(
 
 
 @triton.jit
-def pixels_to_rows(
-    dy,
-    rows,
-    channels,
-    images,
-    rows_pitch,
-    height,
-    width,
-    pitch,
-    p_size,
-    dy_image,
-    dy_channel,
-    dy_slice,
-    dy_row,
-    dy_column,
-    DEEP: tl.constexpr,
-    UNIT: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    LANES: tl.constexpr,
-):
-    """Transposes dy into rows[p, channel], p numbered as the lanes of `convolve_planes`; padding lanes are zero."""
-    line = tl.program_id(0)
-    outer = tl.program_id(2).to(tl.int64)
-    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    image = line % images
-    source = dy + (outer * images + image) * dy_image
-    row = line // images
-    valid_width = width
-    if DEEP:
-        source += (row // rows_pitch) * dy_slice
-        row = row % rows_pitch
-        valid_width = tl.where(row < height, width, 0)
-    source += row * dy_row
-    target = rows + outer * p_size * channels
-    for start in range(0, pitch, LANES):
-        column = start + tl.arange(0, LANES)
-        if UNIT:
-            offsets = (c * dy_channel)[:, None] + column[None, :]
-        else:
-            offsets = (c * dy_channel)[:, None] + (column * dy_column)[None, :]
-        value = tl.load(
-            source + offsets, mask=(c < channels)[:, None] & (column < valid_width)[None, :], other=0.0
-        )
-        p = line * pitch + column
-        valid = (column < pitch) & (p < p_size)
-        tl.store(
-            target + (p * channels)[:, None] + c[None, :],
-            tl.trans(value).to(rows.dtype.element_ty),
-            mask=valid[:, None] & (c < channels)[None, :],
-        )
-
-
-@triton.jit
 def weight_gradient(
     planes,
-    rows,
+    dy,
     out,
     plane_offsets,
     m_size,
     n_size,
     k_size,
-    p_size,
     p_chunk,
     p_splits,
     outer_size,
     outer_chunk,
     planes_outer,
     planes_group,
-    channels,
+    dy_outer,
+    dy_channel,
     out_split,
     GROUPS: tl.constexpr,
-    DIRECT: tl.constexpr,
     ACC: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
 ):
-    """One tile of dW[m, n] = sum over p of planes[offset(m) + p] * rows[p, n], m = (channel, tap), n = output
-    channel, over one of the pixel ranges. DIRECT: stored as out[n, m] = the filter's layout, else as partial sums
-    out[split, group, m, n]."""
+    """One tile of dW[m, n] = sum over p of dy[m, p] * planes[offset(n) + p], m = output channel, n = (channel, tap),
+    over one of the pixel ranges: out[split, group, m, n], which is the filter's layout."""
     group = tl.program_id(2) % GROUPS
     split = tl.program_id(2) // GROUPS
     m = tl.program_id(0) * BM + tl.arange(0, BM)
@@ -274,61 +219,42 @@ def weight_gradient(
     outer_end = tl.minimum(outer_begin + outer_chunk, outer_size)
     begin = (split % p_splits) * p_chunk
     end = tl.minimum(begin + p_chunk, k_size)
-    offsets = tl.load(plane_offsets + m, mask=m < m_size, other=0)
+    offsets = tl.load(plane_offsets + n, mask=n < n_size, other=0)
     planes += group.to(tl.int64) * planes_group
-    rows += group * n_size
+    rows = (group * m_size + m).to(tl.int64) * dy_channel
     acc = tl.zeros((BM, BN), dtype=ACC)
-    image_size = planes_outer.to(tl.int64)
-    rows_size = p_size.to(tl.int64) * channels
     for outer in range(outer_begin, outer_end):
-        image = planes + outer * image_size
-        image_rows = rows + outer * rows_size
+        image = planes + outer.to(tl.int64) * planes_outer
+        gradient = dy + outer.to(tl.int64) * dy_outer
         for p_start in range(begin, end, BK):
             p = p_start + tl.arange(0, BK)
             a = tl.load(
-                image + offsets[:, None] + p[None, :],
+                gradient + rows[:, None] + p[None, :],
                 mask=(m < m_size)[:, None] & (p < end)[None, :],
                 other=0.0,
             )
             b = tl.load(
-                image_rows + (p * channels)[:, None] + n[None, :],
+                image + offsets[None, :] + p[:, None],
                 mask=(p < end)[:, None] & (n < n_size)[None, :],
                 other=0.0,
             )
             acc = tl.dot(a, b, acc, input_precision="ieee", out_dtype=ACC)
-    if DIRECT:
-        target = out + group.to(tl.int64) * n_size * m_size
-        tl.store(
-            target + (n * m_size)[:, None] + m[None, :],
-            tl.trans(acc).to(out.dtype.element_ty),
-            mask=(n < n_size)[:, None] & (m < m_size)[None, :],
-        )
-    else:
-        target = out + split.to(tl.int64) * out_split + group.to(tl.int64) * m_size * n_size
-        tl.store(
-            target + (m * n_size)[:, None] + n[None, :],
-            acc,
-            mask=(m < m_size)[:, None] & (n < n_size)[None, :],
-        )
+    target = out + split.to(tl.int64) * out_split + group.to(tl.int64) * m_size * n_size
+    tl.store(
+        target + (m * n_size)[:, None] + n[None, :],
+        acc.to(out.dtype.element_ty),
+        mask=(m < m_size)[:, None] & (n < n_size)[None, :],
+    )
 
 
 @triton.jit
-def sum_partial_weights(partial, out, m_size, n_size, splits, out_split, BM: tl.constexpr, BN: tl.constexpr):
-    """out[group, n, m] = sum over splits of partial[split, group, m, n], in the order of the splits."""
-    group = tl.program_id(2).to(tl.int64)
-    m = tl.program_id(0) * BM + tl.arange(0, BM)
-    n = tl.program_id(1) * BN + tl.arange(0, BN)
-    valid = (m < m_size)[:, None] & (n < n_size)[None, :]
-    source = partial + group * m_size * n_size + (m * n_size)[:, None] + n[None, :]
-    total = tl.load(source, mask=valid, other=0.0)
-    split_size = out_split.to(tl.int64)
+def sum_partial_weights(partial, out, size, splits, BLOCK: tl.constexpr):
+    """out = sum over splits of partial[split, :], in the order of the splits."""
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.load(partial + i, mask=i < size, other=0.0)
     for split in range(1, splits):
-        total += tl.load(source + split * split_size, mask=valid, other=0.0)
-    tl.store(
-        out + group * m_size * n_size + (n * m_size)[:, None] + m[None, :],
-        tl.trans(total).to(out.dtype.element_ty),
-        mask=(n < n_size)[:, None] & (m < m_size)[None, :],
-    )
+        total += tl.load(partial + split.to(tl.int64) * size + i, mask=i < size, other=0.0)
+    tl.store(out + i, total.to(out.dtype.element_ty), mask=i < size)
 
 
 @triton.jit
