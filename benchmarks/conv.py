@@ -143,7 +143,9 @@ def _ours(
     from openxpu.ops.creation import cast
     from openxpu.ops.run import run
 
-    x, w, dy = (openxpu.from_numpy(a) if dtype == "f32" else cast(openxpu.from_numpy(a), dtype) for a in arrays)
+    x, w, dy = (
+        openxpu.from_numpy(a) if dtype == "f32" else cast(openxpu.from_numpy(a), dtype) for a in arrays
+    )
     attributes = (stride, padding, 1, groups, "NCHW")
     if kind == "forward":
         return lambda: run(plan_conv, [x, w], [dy], *attributes)
@@ -212,7 +214,9 @@ def measure(given: argparse.Namespace) -> dict[str, list[peers.Row]]:
     works: dict[str, list[peers.Row]] = {}
     cache: dict[Any, list[peers.Row]] = {}
     for threads in (2,) if given.quick else map(int, given.threads.split(",")):
-        running = {p: peers.Process(peers.PEERS[p], threads, True) for p in chosen if not peers.PEERS[p].missing}
+        running = {
+            p: peers.Process(peers.PEERS[p], threads, True) for p in chosen if not peers.PEERS[p].missing
+        }
         notes = {p: note for p in chosen if (note := peers.PEERS[p].missing)}
         try:
             for batch in (1,) if given.quick else map(int, given.batches.split(",")):
@@ -253,7 +257,9 @@ def measure(given: argparse.Namespace) -> dict[str, list[peers.Row]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    parser.add_argument("--quick", action="store_true", help="two layers of each network: does everything run?")
+    parser.add_argument(
+        "--quick", action="store_true", help="two layers of each network: does everything run?"
+    )
     parser.add_argument("--peers", default=",".join(peers.PEERS))
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--kinds", default=",".join(KINDS))

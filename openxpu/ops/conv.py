@@ -52,6 +52,11 @@ class Conv:
         flat = self.extents[0] == self.out_extents[0] == self.kernel[0] == 1 and self.pad[0] == 0
         return flat and self.channels == self.groups
 
+    def factor(self, dtype: str) -> str:
+        """The dtype of the planes and filters that are multiplied: products of bf16 have instructions of their own, f16
+        becomes f32, as both do where each product is one multiply-add."""
+        return "bf16" if dtype == "bf16" and not self.depthwise else _accumulator(dtype)
+
     @property
     def flops(self) -> int:
         pixels = self.images * math.prod(self.out_extents)
@@ -154,25 +159,21 @@ def _accumulator(dtype: str) -> str:
     return "f64" if dtype == "f64" else "f32"
 
 
-def _factor(dtype: str) -> str:
-    """The dtype of the planes and filters that are multiplied: bf16 has instructions of its own, f16 becomes f32."""
-    return "f32" if dtype == "f16" else dtype
-
-
-def _widened(b: PlanBuilder, w: Tensor) -> Tensor:
+def _widened(b: PlanBuilder, c: Conv, w: Tensor) -> Tensor:
     """The filter in the dtype that is multiplied."""
-    dtype = _factor(w.dtype)
-    if w.dtype == dtype:
+    dtype = c.factor(w.dtype)
+    if w.dtype == dtype or c.depthwise:
         return w
     out = b.scratch(w.shape, dtype)
     b.launch("conv.widen", -(-w.numel // 1024), w, out, w.numel, cost=2 * out.nbytes, BLOCK=1024)
     return out
 
 
-def make_planes(b: PlanBuilder, x: Tensor, axes: tuple[Axis, Axis, Axis], out_extents: Triple) -> Planes:
+def make_planes(
+    b: PlanBuilder, x: Tensor, axes: tuple[Axis, Axis, Axis], out_extents: Triple, dtype: str
+) -> Planes:
     """Plans the copy of x into padded planes for `out_extents` outputs; none when x serves as it is."""
     images, channels, *extents = x.shape
-    dtype = _factor(x.dtype)
     plain = all(axis == Axis.of(1, [0]) for axis in axes) and list(out_extents) == extents
     if plain and x.contiguous and x.dtype == dtype:
         pixels = math.prod(extents)
@@ -228,13 +229,31 @@ def _product(
     weight_offsets: np.ndarray | None,
     weights_row: int,
     weights_group: int,
+    depthwise: bool,
 ) -> None:
     """Plans Y = A X on the planes; `y` has the strides of the output and starts at its first pixel, `out` are its extents."""
     planes, out = _lines(planes, y.strides, out)
     y_image, y_channel, y_slice, y_row, y_column = y.strides
     pitch, images = planes.pitch, planes.images
-    p_size = ((out[0] - 1) * planes.rows + out[1] - 1) * images * pitch + (images - 1) * pitch + out[2]
     k_size = plane_offsets.size
+    if depthwise:
+        if weight_offsets is None:
+            weight_offsets = np.arange(k_size, dtype=np.int32)
+        taps = max(t for t in range(1, 33) if k_size % t == 0)
+        lanes = _power_of_two(out[2], 16, 64)
+        rows = _power_of_two(out[1], 1, max(1, 1024 // lanes))
+        b.launch(
+            "conv.depthwise",
+            (-(-out[1] // rows), m_size * groups * images * planes.outer),
+            planes.tensor, weights, y, b.constant(plane_offsets), b.constant(weight_offsets),
+            m_size, k_size, groups, images, pitch, out[1], out[2],
+            planes.outer_size, planes.outer_size // groups, weights_row, weights_group,
+            y_image, y_channel, y_row, y_column,
+            cost=8 * m_size * k_size * math.prod(out) * groups * images * planes.outer,
+            STEP=_step(y), ACC=dtype_constexpr(_accumulator(weights.dtype)), TAPS=taps, ROWS=rows, LANES=lanes,
+        )  # fmt: skip
+        return
+    p_size = ((out[0] - 1) * planes.rows + out[1] - 1) * images * pitch + (images - 1) * pitch + out[2]
     bm, bn, bk = _tile(m_size, p_size, k_size, weights.dtype)
     m_tiles, p_tiles = -(-m_size // bm), -(-p_size // bn)
     # The operand that is walked through more slowly is the one whose tile stays in the second-level cache.
@@ -248,9 +267,14 @@ def _product(
         planes.outer_size, planes.outer_size // groups, weights_row, weights_group,
         m_size * y_channel, y_image, y_channel, y_slice, y_row, y_column,
         cost=2 * m_size * k_size * p_size * groups * planes.outer,
-        TABLE=weight_offsets is not None, GROUPS=groups, DEEP=out[0] > 1, UNIT=y_column == 1,
+        TABLE=weight_offsets is not None, GROUPS=groups, DEEP=out[0] > 1, STEP=_step(y),
         ACC=dtype_constexpr(_accumulator(weights.dtype)), BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
+
+
+def _step(y: Tensor) -> int:
+    """1 or 2 when that is the distance of an output's columns, which stores without scatters serve."""
+    return y.strides[4] if y.strides[4] in (1, 2) else 0
 
 
 def _tile(m_size: int, p_size: int, k_size: int, dtype: str) -> tuple[int, int, int]:
@@ -274,15 +298,13 @@ def _all_taps(c: Conv) -> list[Triple]:
 
 
 def _forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor) -> None:
-    if c.depthwise:
-        _depthwise_forward(b, c, x, w, y)
-        return
     channels = c.channels // c.groups
     m_size = c.out_channels // c.groups
-    planes = make_planes(b, x, _forward_axes(c), c.out_extents)
+    planes = make_planes(b, x, _forward_axes(c), c.out_extents, c.factor(x.dtype))
     _product(
-        b, planes, _widened(b, w), y, c.out_extents, m_size, c.groups,
+        b, planes, _widened(b, c, w), y, c.out_extents, m_size, c.groups,
         planes.offsets(channels, _all_taps(c)), None, channels * c.taps, m_size * channels * c.taps,
+        c.depthwise,
     )  # fmt: skip
 
 
@@ -297,9 +319,6 @@ def _phase_taps(kernel: int, stride: int, dilation: int, pad: int, phase: int) -
 
 def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, whole: Tensor) -> None:
     """`whole`: dx as it lies in memory, where all of it is zeroed."""
-    if c.depthwise:
-        _depthwise_input_gradient(b, c, w, dy, dx)
-        return
     each = list(zip(c.kernel, c.stride, c.dilation, c.pad, c.extents, strict=True))
     phases = [[_phase_taps(k, s, d, p, a) for a in range(min(s, e))] for k, s, d, p, e in each]
     if not all(taps for axis in phases for taps in axis) or any(e < s for _, s, _, _, e in each):
@@ -310,9 +329,9 @@ def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, 
     channels, out_channels = c.channels // c.groups, c.out_channels // c.groups
     axes = _triple([Axis.of(1, starts) for starts in origins])
     lattice = [-(-e // s) for _, s, _, _, e in each]
-    planes = make_planes(b, dy, axes, (lattice[0], lattice[1], lattice[2]))
+    planes = make_planes(b, dy, axes, (lattice[0], lattice[1], lattice[2]), c.factor(dy.dtype))
     steps = (*dx.strides[:2], *(step * s for step, s in zip(dx.strides[2:], c.stride, strict=True)))
-    w = _widened(b, w)
+    w = _widened(b, c, w)
     starts = np.arange(out_channels, dtype=np.int64) * (channels * c.taps)
     firsts = [[sum(map(len, axis[:i])) for i in range(len(axis))] for axis in phases]
     for i, j, k in itertools.product(*(range(len(axis)) for axis in phases)):
@@ -332,21 +351,31 @@ def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, 
         _product(
             b, planes, w, dx.view(dx.shape, steps, offset), (extents[0], extents[1], extents[2]), channels, c.groups,
             planes.offsets(out_channels, taps), table, c.taps, out_channels * channels * c.taps,
+            c.depthwise,
         )  # fmt: skip
 
 
 def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor) -> None:
-    if c.depthwise:
-        _depthwise_weight_gradient(b, c, x, dy, dw)
-        return
-    planes = make_planes(b, x, _forward_axes(c), c.out_extents)
+    dtype, acc = c.factor(dw.dtype), _accumulator(dw.dtype)
+    planes = make_planes(b, x, _forward_axes(c), c.out_extents, dtype)
     channels, n_size = c.channels // c.groups, c.out_channels // c.groups
     table = planes.offsets(channels, _all_taps(c))
     planes, out = _lines(planes, dy.strides, c.out_extents)
     pitch = planes.pitch
+    if c.depthwise:
+        lanes = _power_of_two(out[2], 16, 64)
+        b.launch(
+            "conv.depthwise_weight_gradient",
+            c.out_channels,
+            planes.tensor, dy, dw, b.constant(table), c.out_channels // c.channels, planes.images, planes.outer,
+            pitch, out[1], out[2], planes.outer_size, planes.outer_size // c.groups,
+            dy.strides[0], dy.strides[1], dy.strides[3], dy.strides[4], c.taps,
+            cost=8 * c.flops, UNIT=dy.strides[4] == 1, ACC=dtype_constexpr(acc),
+            ROWS=_power_of_two(out[1], 1, 1024 // lanes), LANES=lanes,
+        )  # fmt: skip
+        return
     # The last lanes of the last line have no pixel and their planes may end before them.
     p_size = (((out[0] - 1) * planes.rows + out[1]) * planes.images - 1) * pitch + out[2]
-    dtype, acc = _factor(dw.dtype), _accumulator(dw.dtype)
     dy_outer, dy_channel = dy.strides[:2]
     in_lines = planes.images == 1 and out[2] == pitch and dy.strides[3:] == (pitch, 1)
     in_place = (planes.direct and out == (1, 1, pitch)) or (in_lines and out[0] == 1)
@@ -401,60 +430,6 @@ def _splits(tiles: int, pixels: int, outer: int, bk: int) -> tuple[int, int, int
     chunk = -(-pixels // wanted // bk) * bk or pixels
     chunk = max(bk, -(-pixels // (wanted * bk)) * bk)
     return chunk, -(-pixels // chunk), 1, 1
-
-
-def _depthwise_constants(
-    c: Conv, x: Tensor, y: Tensor, rows: int, columns: int, dtype: str
-) -> dict[str, object]:
-    lanes = _power_of_two(columns, 16, 64)
-    return {
-        "MULTIPLIER": c.out_channels // c.channels,
-        "KH": c.kernel[1], "KW": c.kernel[2],
-        "STRIDE_H": c.stride[1], "STRIDE_W": c.stride[2],
-        "DILATION_H": c.dilation[1], "DILATION_W": c.dilation[2],
-        "UNIT": x.strides[4] == y.strides[4] == 1,
-        "ACC": dtype_constexpr(_accumulator(dtype)),
-        "ROWS": _power_of_two(rows, 1, max(1, 512 // lanes)),
-        "LANES": lanes,
-    }  # fmt: skip
-
-
-def _planar(t: Tensor) -> Numbers:
-    """Strides of image, channel, row, column."""
-    return (*t.strides[:2], *t.strides[3:])
-
-
-def _depthwise_forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor) -> None:
-    _, height, width = c.out_extents
-    constants = _depthwise_constants(c, x, y, height, width, w.dtype)
-    grid = (-(-width // constants["LANES"]), -(-height // constants["ROWS"]))  # type: ignore[operator]
-    b.launch(
-        "conv.depthwise_forward",
-        (*grid, c.images * c.out_channels),
-        x, w, y, c.out_channels, *c.extents[1:], height, width, *c.pad[1:], *_planar(x), *_planar(y),
-        cost=c.flops, **constants,
-    )  # fmt: skip
-
-
-def _depthwise_input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor) -> None:
-    _, height, width = c.extents
-    constants = _depthwise_constants(c, dx, dy, height, width, w.dtype)
-    grid = (-(-width // constants["LANES"]), -(-height // constants["ROWS"]))  # type: ignore[operator]
-    b.launch(
-        "conv.depthwise_input_gradient",
-        (*grid, c.images * c.channels),
-        w, dy, dx, c.channels, height, width, *c.out_extents[1:], *c.pad[1:], *_planar(dx), *_planar(dy),
-        cost=c.flops, **constants,
-    )  # fmt: skip
-
-
-def _depthwise_weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor) -> None:
-    b.launch(
-        "conv.depthwise_weight_gradient",
-        (c.taps, c.out_channels),
-        x, dy, dw, c.images, *c.extents[1:], *c.out_extents[1:], *c.pad[1:], *_planar(x), *_planar(dy),
-        cost=c.flops, **_depthwise_constants(c, x, dy, c.out_extents[1], c.out_extents[2], dw.dtype),
-    )  # fmt: skip
 
 
 def _numbers(value: int | Sequence[int], rank: int, what: str) -> Numbers:

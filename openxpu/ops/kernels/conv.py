@@ -119,7 +119,7 @@ def convolve_planes(
     TABLE: tl.constexpr,
     GROUPS: tl.constexpr,
     DEEP: tl.constexpr,
-    UNIT: tl.constexpr,
+    STEP: tl.constexpr,
     ACC: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
@@ -159,18 +159,18 @@ def convolve_planes(
     y += outer * images * y_image + group.to(tl.int64) * y_group
     y_rows = y + (m.to(tl.int64) * y_channel)[:, None]
     m_valid = (m < m_size)[:, None]
-    if UNIT:  # a tile's part of each line is one contiguous run of y
+    if STEP:  # a tile's part of each line is one run of y, of neighbours or of every second column
         end = tl.minimum(p_start + BN, p_size)
         for line in range(p_start // pitch, (end - 1) // pitch + 1):
             row = line // images
-            base = (line % images) * y_image - line * pitch
+            base = (line % images) * y_image - line * pitch * STEP
             inside = (p >= line * pitch) & (p < line * pitch + width)
             if DEEP:
                 base += (row // rows_pitch) * y_slice
                 row = row % rows_pitch
                 inside &= row < height
             base += row * y_row
-            tl.store(y_rows + (base + p)[None, :], value, mask=m_valid & inside[None, :])
+            tl.store(y_rows + (base + p * STEP)[None, :], value, mask=m_valid & inside[None, :])
     else:
         line = p // pitch
         column = p % pitch
@@ -258,199 +258,109 @@ def sum_partial_weights(partial, out, size, splits, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def depthwise_forward(
-    x,
+def depthwise(
+    planes,
     weights,
     y,
-    channels,
+    plane_offsets,
+    weight_offsets,
+    m_size,
+    k_size,
+    groups,
+    images,
+    pitch,
     height,
     width,
-    out_height,
-    out_width,
-    pad_top,
-    pad_left,
-    x_image,
-    x_channel,
-    x_row,
-    x_column,
+    planes_outer,
+    planes_group,
+    weights_row,
+    weights_group,
     y_image,
     y_channel,
     y_row,
     y_column,
-    MULTIPLIER: tl.constexpr,
-    KH: tl.constexpr,
-    KW: tl.constexpr,
-    STRIDE_H: tl.constexpr,
-    STRIDE_W: tl.constexpr,
-    DILATION_H: tl.constexpr,
-    DILATION_W: tl.constexpr,
-    UNIT: tl.constexpr,
+    STEP: tl.constexpr,
     ACC: tl.constexpr,
+    TAPS: tl.constexpr,
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """y[n, c, oh, ow] = sum over taps of weights[c, tap] * x[n, c // MULTIPLIER, ...], the padding masked."""
-    channel = tl.program_id(2) % channels
-    image = (tl.program_id(2) // channels).to(tl.int64)
-    oh = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    ow = tl.program_id(0) * LANES + tl.arange(0, LANES)
-    source = x + image * x_image + (channel // MULTIPLIER).to(tl.int64) * x_channel
-    acc = tl.zeros((ROWS, LANES), dtype=ACC)
-    for kh in tl.static_range(KH):
-        for kw in tl.static_range(KW):
-            weight = tl.load(weights + (channel * KH + kh) * KW + kw).to(ACC)
-            row = oh * STRIDE_H - pad_top + kh * DILATION_H
-            column = ow * STRIDE_W - pad_left + kw * DILATION_W
-            row_valid = (row >= 0) & (row < height) & (oh < out_height)
-            column_valid = (column >= 0) & (column < width) & (ow < out_width)
-            if UNIT:
-                offsets = (row * x_row)[:, None] + column[None, :]
-            else:
-                offsets = (row * x_row)[:, None] + (column * x_column)[None, :]
-            value = tl.load(source + offsets, mask=row_valid[:, None] & column_valid[None, :], other=0.0)
-            acc += weight * value.to(ACC)
-    target = y + image * y_image + channel.to(tl.int64) * y_channel
-    valid = (oh < out_height)[:, None] & (ow < out_width)[None, :]
-    if UNIT:
-        tl.store(target + (oh * y_row)[:, None] + ow[None, :], acc.to(y.dtype.element_ty), mask=valid)
-    else:
-        places = (oh * y_row)[:, None] + (ow * y_column)[None, :]
-        tl.store(target + places, acc.to(y.dtype.element_ty), mask=valid)
-
-
-@triton.jit
-def depthwise_input_gradient(
-    weights,
-    dy,
-    dx,
-    channels,
-    height,
-    width,
-    out_height,
-    out_width,
-    pad_top,
-    pad_left,
-    dx_image,
-    dx_channel,
-    dx_row,
-    dx_column,
-    dy_image,
-    dy_channel,
-    dy_row,
-    dy_column,
-    MULTIPLIER: tl.constexpr,
-    KH: tl.constexpr,
-    KW: tl.constexpr,
-    STRIDE_H: tl.constexpr,
-    STRIDE_W: tl.constexpr,
-    DILATION_H: tl.constexpr,
-    DILATION_W: tl.constexpr,
-    UNIT: tl.constexpr,
-    ACC: tl.constexpr,
-    ROWS: tl.constexpr,
-    LANES: tl.constexpr,
-):
-    """dx[n, c, ih, iw] = sum over the taps and output channels that read this pixel."""
-    channel = tl.program_id(2) % channels
-    image = (tl.program_id(2) // channels).to(tl.int64)
-    ih = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    iw = tl.program_id(0) * LANES + tl.arange(0, LANES)
-    acc = tl.zeros((ROWS, LANES), dtype=ACC)
-    dy += image * dy_image
-    dy_size = dy_channel.to(tl.int64)
-    for j in range(MULTIPLIER):
-        out_channel = channel * MULTIPLIER + j
-        source = dy + out_channel * dy_size
-        for kh in tl.static_range(KH):
-            for kw in tl.static_range(KW):
-                weight = tl.load(weights + (out_channel * KH + kh) * KW + kw).to(ACC)
-                row = ih + pad_top - kh * DILATION_H
-                column = iw + pad_left - kw * DILATION_W
-                row_valid = (row >= 0) & (row < out_height * STRIDE_H) & (ih < height)
-                column_valid = (column >= 0) & (column < out_width * STRIDE_W) & (iw < width)
-                if STRIDE_H > 1:
-                    row_valid &= row % STRIDE_H == 0
-                    row = row // STRIDE_H
-                if STRIDE_W > 1:
-                    column_valid &= column % STRIDE_W == 0
-                    column = column // STRIDE_W
-                if UNIT:
-                    offsets = (row * dy_row)[:, None] + column[None, :]
-                else:
-                    offsets = (row * dy_row)[:, None] + (column * dy_column)[None, :]
-                value = tl.load(source + offsets, mask=row_valid[:, None] & column_valid[None, :], other=0.0)
-                acc += weight * value.to(ACC)
-    target = dx + image * dx_image + channel.to(tl.int64) * dx_channel
-    valid = (ih < height)[:, None] & (iw < width)[None, :]
-    if UNIT:
-        tl.store(target + (ih * dx_row)[:, None] + iw[None, :], acc.to(dx.dtype.element_ty), mask=valid)
-    else:
-        places = (ih * dx_row)[:, None] + (iw * dx_column)[None, :]
-        tl.store(target + places, acc.to(dx.dtype.element_ty), mask=valid)
+    """What `convolve_planes` computes, where k is too short for a matrix product: rows of one channel of one image, TAPS taps
+    at a time. Strides and paddings are in the planes, so that every tap is a shifted read."""
+    m = tl.program_id(1) % m_size
+    group = tl.program_id(1) // m_size % groups
+    image = tl.program_id(1) // m_size // groups
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    planes += (image // images).to(tl.int64) * planes_outer + group.to(tl.int64) * planes_group
+    weights += group.to(tl.int64) * weights_group + m * weights_row
+    y += image.to(tl.int64) * y_image + (group * m_size + m).to(tl.int64) * y_channel
+    lines = (row * images + image % images) * pitch
+    for start in range(0, width, LANES):
+        column = start + tl.arange(0, LANES)
+        valid = (row < height)[:, None] & (column < width)[None, :]
+        acc = tl.zeros((ROWS, LANES), dtype=ACC)
+        for k_start in range(0, k_size, TAPS):
+            for tap in tl.static_range(TAPS):
+                k = k_start + tap
+                weight = tl.load(weights + tl.load(weight_offsets + k)).to(ACC)
+                source = planes + tl.load(plane_offsets + k)
+                acc += weight * tl.load(source + lines[:, None] + column[None, :], mask=valid, other=0.0)
+        if STEP:
+            places = (row * y_row)[:, None] + (column * STEP)[None, :]
+        else:
+            places = (row * y_row)[:, None] + (column * y_column)[None, :]
+        tl.store(y + places, acc.to(y.dtype.element_ty), mask=valid)
 
 
 @triton.jit
 def depthwise_weight_gradient(
-    x,
+    planes,
     dy,
     dw,
+    plane_offsets,
+    m_size,
     images,
+    outer_size,
+    pitch,
     height,
     width,
-    out_height,
-    out_width,
-    pad_top,
-    pad_left,
-    x_image,
-    x_channel,
-    x_row,
-    x_column,
+    planes_outer,
+    planes_group,
     dy_image,
     dy_channel,
     dy_row,
     dy_column,
-    MULTIPLIER: tl.constexpr,
-    KH: tl.constexpr,
-    KW: tl.constexpr,
-    STRIDE_H: tl.constexpr,
-    STRIDE_W: tl.constexpr,
-    DILATION_H: tl.constexpr,
-    DILATION_W: tl.constexpr,
+    taps,
     UNIT: tl.constexpr,
     ACC: tl.constexpr,
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """dw[c, kh, kw] = sum over images and pixels of dy * x; one program for each tap and channel."""
-    kh = tl.program_id(0) // KW
-    kw = tl.program_id(0) % KW
-    channel = tl.program_id(1)
-    acc = tl.zeros((ROWS, LANES), dtype=ACC)
-    x += (channel // MULTIPLIER).to(tl.int64) * x_channel
+    """dw[channel, tap] = sum over images and pixels of dy * planes[offset(tap) + ...], all taps of one channel."""
+    channel = tl.program_id(0)
+    planes += (channel // m_size).to(tl.int64) * planes_group
     dy += channel.to(tl.int64) * dy_channel
-    x_size, dy_size = x_image.to(tl.int64), dy_image.to(tl.int64)
-    for image in range(images):
-        source = x + image * x_size
-        gradient = dy + image * dy_size
-        for row_start in range(0, out_height, ROWS):
-            oh = row_start + tl.arange(0, ROWS)
-            row = oh * STRIDE_H - pad_top + kh * DILATION_H
-            row_valid = (row >= 0) & (row < height) & (oh < out_height)
-            for column_start in range(0, out_width, LANES):
-                ow = column_start + tl.arange(0, LANES)
-                column = ow * STRIDE_W - pad_left + kw * DILATION_W
-                valid = row_valid[:, None] & ((column >= 0) & (column < width) & (ow < out_width))[None, :]
-                if UNIT:
-                    offsets = (row * x_row)[:, None] + column[None, :]
-                    places = (oh * dy_row)[:, None] + ow[None, :]
-                else:
-                    offsets = (row * x_row)[:, None] + (column * x_column)[None, :]
-                    places = (oh * dy_row)[:, None] + (ow * dy_column)[None, :]
-                left = tl.load(source + offsets, mask=valid, other=0.0)
-                right = tl.load(gradient + places, mask=valid, other=0.0)
-                acc += left.to(ACC) * right.to(ACC)
-    total = tl.sum(tl.sum(acc, axis=1), axis=0)
-    tl.store(dw + channel * KH * KW + tl.program_id(0), total.to(dw.dtype.element_ty))
+    for k in range(taps):
+        offset = tl.load(plane_offsets + k)
+        acc = tl.zeros((LANES,), dtype=ACC)
+        for image in range(images * outer_size):
+            source = planes + (image // images).to(tl.int64) * planes_outer + offset
+            gradient = dy + image.to(tl.int64) * dy_image
+            for row_start in range(0, height, ROWS):
+                row = row_start + tl.arange(0, ROWS)
+                lines = (row * images + image % images) * pitch
+                for start in range(0, width, LANES):
+                    column = start + tl.arange(0, LANES)
+                    valid = (row < height)[:, None] & (column < width)[None, :]
+                    if UNIT:
+                        places = (row * dy_row)[:, None] + column[None, :]
+                    else:
+                        places = (row * dy_row)[:, None] + (column * dy_column)[None, :]
+                    left = tl.load(gradient + places, mask=valid, other=0.0).to(ACC)
+                    right = tl.load(source + lines[:, None] + column[None, :], mask=valid, other=0.0)
+                    acc += tl.sum(left * right, axis=0)
+        total = tl.sum(acc, axis=0)
+        tl.store(dw + channel * taps + k, total.to(dw.dtype.element_ty))
 
 
 @triton.jit
