@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openxpu.ops.matmul import plan_product
 from openxpu.ops.plan import ITEMSIZE, PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.pointwise import plan_map
 from openxpu.ops.run import run
@@ -51,6 +52,18 @@ class Conv:
         """One input channel for each group (with any number of output channels), of images."""
         flat = self.extents[0] == self.out_extents[0] == self.kernel[0] == 1 and self.pad[0] == 0
         return flat and self.channels == self.groups
+
+    @property
+    def small_depthwise(self) -> bool:
+        """Depthwise with so few taps that masking the padding costs less than a padded copy; a stride wants the copy."""
+        one_for_one = self.depthwise and self.out_channels == self.channels
+        return one_for_one and self.stride == (1, 1, 1) and self.taps <= 9
+
+    @property
+    def pointwise(self) -> bool:
+        """Images of one pixel, as of a squeeze-and-excitation block: a matrix product."""
+        single = self.taps == self.groups == math.prod(self.extents) == math.prod(self.out_extents) == 1
+        return single and not any(self.pad)
 
     def factor(self, dtype: str) -> str:
         """The dtype of the planes and filters that are multiplied: products of bf16 have instructions of their own, f16
@@ -195,7 +208,7 @@ def make_planes(
     lanes = 16 if pitch <= 16 else 64
     b.launch(
         "conv.pad_planes",
-        (-(-lines // 16), channels * len(phases)),
+        (-(-lines // (16 * images)), channels * len(phases), images),
         x, planes, b.constant(np.array(phases, np.int32)), len(phases), images, channels, *extents,
         *(axis.first for axis in axes), slices, rows, lines, pitch, phase_size, *x.strides,
         cost=2 * planes.nbytes,
@@ -297,7 +310,35 @@ def _all_taps(c: Conv) -> list[Triple]:
     return [(k, i, j) for k, i, j in itertools.product(*map(range, c.kernel))]
 
 
+def _matrix(t: Tensor) -> Tensor:
+    """[images, channels] of images of one pixel."""
+    return t.view(t.shape[:2], t.strides[:2])
+
+
+def _depthwise_in_place(
+    b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor, pad: Triple, flip: bool = False
+) -> None:
+    """Both have the channels of w; x is read in place, y written, `flip` says with which order of the taps."""
+    height, width = y.shape[3:]
+    lanes = _power_of_two(width, 16, 64)
+    rows = _power_of_two(height, 1, 512 // lanes)
+    b.launch(
+        "conv.depthwise_in_place",
+        (-(-width // lanes), -(-height // rows), c.images * c.channels),
+        x, w, y, c.channels, *x.shape[3:], height, width, *pad[1:],
+        *x.strides[:2], *x.strides[3:], *y.strides[:2], *y.strides[3:],
+        cost=8 * c.flops, KH=c.kernel[1], KW=c.kernel[2], DILATION_H=c.dilation[1], DILATION_W=c.dilation[2], FLIP=flip,
+        UNIT=x.strides[4] == y.strides[4] == 1, ACC=dtype_constexpr(_accumulator(w.dtype)), ROWS=rows, LANES=lanes,
+    )  # fmt: skip
+
+
 def _forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor) -> None:
+    if c.pointwise:
+        plan_product(b, _matrix(x), _matrix(w).permute(1, 0), _matrix(y))
+        return
+    if c.small_depthwise:
+        _depthwise_in_place(b, c, x, w, y, c.pad)
+        return
     channels = c.channels // c.groups
     m_size = c.out_channels // c.groups
     planes = make_planes(b, x, _forward_axes(c), c.out_extents, c.factor(x.dtype))
@@ -319,6 +360,13 @@ def _phase_taps(kernel: int, stride: int, dilation: int, pad: int, phase: int) -
 
 def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, whole: Tensor) -> None:
     """`whole`: dx as it lies in memory, where all of it is zeroed."""
+    if c.pointwise:
+        plan_product(b, _matrix(dy), _matrix(w), _matrix(dx))
+        return
+    if c.small_depthwise:
+        pad = [(k - 1) * d - p for k, d, p in zip(c.kernel, c.dilation, c.pad, strict=True)]
+        _depthwise_in_place(b, c, dy, w, dx, (pad[0], pad[1], pad[2]), flip=True)
+        return
     each = list(zip(c.kernel, c.stride, c.dilation, c.pad, c.extents, strict=True))
     phases = [[_phase_taps(k, s, d, p, a) for a in range(min(s, e))] for k, s, d, p, e in each]
     if not all(taps for axis in phases for taps in axis) or any(e < s for _, s, _, _, e in each):
@@ -356,6 +404,9 @@ def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, 
 
 
 def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor) -> None:
+    if c.pointwise:
+        plan_product(b, _matrix(dy).permute(1, 0), _matrix(x), _matrix(dw))
+        return
     dtype, acc = c.factor(dw.dtype), _accumulator(dw.dtype)
     planes = make_planes(b, x, _forward_axes(c), c.out_extents, dtype)
     channels, n_size = c.channels // c.groups, c.out_channels // c.groups
@@ -410,7 +461,7 @@ def _lay_out(b: PlanBuilder, planes: Planes, y: Tensor, out: Triple, dtype: str)
     laid = b.scratch((planes.outer, y.shape[1], size), dtype)
     b.launch(
         "conv.pad_planes",
-        (-(-lines // 16), planes.outer * y.shape[1]),
+        (-(-lines // (16 * planes.images)), planes.outer * y.shape[1], planes.images),
         y, laid, b.constant(np.zeros(3, np.int32)), 1, planes.images, y.shape[1], *out, 0, 0, 0,
         out[0], planes.rows if out[0] > 1 else out[1], lines, planes.pitch, size, *y.strides,
         cost=2 * laid.nbytes, STEP_D=1, STEP_H=1, STEP_W=1, DEEP=out[0] > 1, UNIT=y.strides[4] == 1,

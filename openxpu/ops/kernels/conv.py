@@ -42,7 +42,7 @@ def pad_planes(
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """Copies one channel and phase of `images` images into its plane, zeros where the source has no pixel.
+    """Copies one channel and phase of one of `images` images into its plane, zeros where the source has no pixel.
     Line l of a plane is row l // images % rows of slice l // images // rows of image l % images, `pitch` elements long;
     zeros follow up to `lines` lines."""
     plane = tl.program_id(1)
@@ -52,23 +52,22 @@ def pad_planes(
     slice_phase = tl.load(phases + 3 * phase)
     row_phase = tl.load(phases + 3 * phase + 1)
     column_phase = tl.load(phases + 3 * phase + 2)
-    line = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    image = line % images
-    row = line // images
+    image = tl.program_id(2)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    line = row * images + image
     row_valid = row < slices * rows
-    source_rows = image * x_image
     if DEEP:
         place = (row // rows + first_slice) * STEP_D + slice_phase
         row_valid &= (place >= 0) & (place < depth)
-        source_rows += place * x_slice
+        source_rows = place * x_slice
         row = row % rows
     else:
         place = first_slice * STEP_D + slice_phase
         row_valid &= (place >= 0) & (place < depth)
-        source_rows += place * x_slice
+        source_rows = place * x_slice
     row = (row + first_row) * STEP_H + row_phase
     row_valid &= (row >= 0) & (row < height)
-    source = x + outer.to(tl.int64) * images * x_image + channel.to(tl.int64) * x_channel
+    source = x + (outer * images + image).to(tl.int64) * x_image + channel.to(tl.int64) * x_channel
     source_rows += row * x_row
     target = planes + plane.to(tl.int64) * plane_size
     for start in range(0, pitch, LANES):
@@ -310,6 +309,69 @@ def depthwise(
         else:
             places = (row * y_row)[:, None] + (column * y_column)[None, :]
         tl.store(y + places, acc.to(y.dtype.element_ty), mask=valid)
+
+
+@triton.jit
+def depthwise_in_place(
+    x,
+    weights,
+    y,
+    channels,
+    height,
+    width,
+    out_height,
+    out_width,
+    pad_top,
+    pad_left,
+    x_image,
+    x_channel,
+    x_row,
+    x_column,
+    y_image,
+    y_channel,
+    y_row,
+    y_column,
+    KH: tl.constexpr,
+    KW: tl.constexpr,
+    DILATION_H: tl.constexpr,
+    DILATION_W: tl.constexpr,
+    FLIP: tl.constexpr,
+    UNIT: tl.constexpr,
+    ACC: tl.constexpr,
+    ROWS: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """y[n, c, oh, ow] = sum over taps of weights[c, tap] * x[n, c, oh + kh, ow + kw], the padding masked: few taps are not
+    worth a copy. FLIP: the taps in the reverse order, which makes it the input gradient."""
+    channel = tl.program_id(2) % channels
+    image = (tl.program_id(2) // channels).to(tl.int64)
+    oh = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    ow = tl.program_id(0) * LANES + tl.arange(0, LANES)
+    source = x + image * x_image + channel.to(tl.int64) * x_channel
+    acc = tl.zeros((ROWS, LANES), dtype=ACC)
+    for kh in tl.static_range(KH):
+        for kw in tl.static_range(KW):
+            tap = kh * KW + kw
+            if FLIP:
+                tap = KH * KW - 1 - tap
+            weight = tl.load(weights + channel * KH * KW + tap).to(ACC)
+            row = oh - pad_top + kh * DILATION_H
+            column = ow - pad_left + kw * DILATION_W
+            row_valid = (row >= 0) & (row < height) & (oh < out_height)
+            column_valid = (column >= 0) & (column < width) & (ow < out_width)
+            if UNIT:
+                offsets = (row * x_row)[:, None] + column[None, :]
+            else:
+                offsets = (row * x_row)[:, None] + (column * x_column)[None, :]
+            value = tl.load(source + offsets, mask=row_valid[:, None] & column_valid[None, :], other=0.0)
+            acc += weight * value.to(ACC)
+    target = y + image * y_image + channel.to(tl.int64) * y_channel
+    valid = (oh < out_height)[:, None] & (ow < out_width)[None, :]
+    if UNIT:
+        places = (oh * y_row)[:, None] + ow[None, :]
+    else:
+        places = (oh * y_row)[:, None] + (ow * y_column)[None, :]
+    tl.store(target + places, acc.to(y.dtype.element_ty), mask=valid)
 
 
 @triton.jit
