@@ -243,6 +243,7 @@ def _product(
     weights_row: int,
     weights_group: int,
     depthwise: bool,
+    along_m: bool = False,
 ) -> None:
     """Plans Y = A X on the planes; `y` has the strides of the output and starts at its first pixel, `out` are its extents."""
     planes, out = _lines(planes, y.strides, out)
@@ -280,7 +281,7 @@ def _product(
         planes.outer_size, planes.outer_size // groups, weights_row, weights_group,
         m_size * y_channel, y_image, y_channel, y_slice, y_row, y_column,
         cost=2 * m_size * k_size * p_size * groups * planes.outer,
-        TABLE=weight_offsets is not None, GROUPS=groups, DEEP=out[0] > 1, STEP=_step(y),
+        TABLE=weight_offsets is not None, ALONG_M=along_m, GROUPS=groups, DEEP=out[0] > 1, STEP=_step(y),
         ACC=dtype_constexpr(_accumulator(weights.dtype)), BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
 
@@ -358,6 +359,26 @@ def _phase_taps(kernel: int, stride: int, dilation: int, pad: int, phase: int) -
     ]
 
 
+def _ordered(b: PlanBuilder, c: Conv, w: Tensor, phases: list[list[list[tuple[int, int]]]]) -> Tensor:
+    """The filter as [group, tap, output channel, channel], the taps phase by phase."""
+    _, height, width = c.kernel
+    order = [
+        (p * height + q) * width + r
+        for each in itertools.product(*phases)
+        for (p, _), (q, _), (r, _) in itertools.product(*each)
+    ]
+    channels, out_channels = c.channels // c.groups, c.out_channels // c.groups
+    out = b.scratch((c.groups, c.taps, out_channels, channels), w.dtype)
+    block = _power_of_two(channels, 32, 512)
+    b.launch(
+        "conv.order_filter",
+        (-(-channels // block), len(order), c.out_channels),
+        w, out, b.constant(np.array(order, np.int32)), channels, out_channels, c.taps,
+        cost=16 * w.numel, BLOCK=block,
+    )  # fmt: skip
+    return out
+
+
 def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, whole: Tensor) -> None:
     """`whole`: dx as it lies in memory, where all of it is zeroed."""
     if c.pointwise:
@@ -382,6 +403,10 @@ def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, 
     w = _widened(b, c, w)
     starts = np.arange(out_channels, dtype=np.int64) * (channels * c.taps)
     firsts = [[sum(map(len, axis[:i])) for i in range(len(axis))] for axis in phases]
+    ordered = w.dtype == "bf16" and not c.depthwise
+    first_tap = 0
+    if ordered and c.taps > 1:
+        w = _ordered(b, c, w, phases)
     for i, j, k in itertools.product(*(range(len(axis)) for axis in phases)):
         chosen = [axis[a] for axis, a in zip(phases, (i, j, k), strict=True)]
         if not all(chosen):
@@ -394,11 +419,22 @@ def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, 
             np.int64,
         )  # fmt: skip
         table = (starts[:, None] + places[None, :]).reshape(-1).astype(np.int32)
+        plane_offsets = planes.offsets(out_channels, taps)
         offset = sum(a * step for a, step in zip((i, j, k), dx.strides[2:], strict=True))
         extents = [-(-(e - a) // s) for (_, s, _, _, e), a in zip(each, (i, j, k), strict=True)]
+        target, out = dx.view(dx.shape, steps, offset), (extents[0], extents[1], extents[2])
+        if ordered:
+            plane_offsets = plane_offsets.reshape(out_channels, len(taps)).T.reshape(-1)
+            rows = w.view(w.shape, w.strides, first_tap * out_channels * channels)
+            first_tap += len(taps)
+            _product(
+                b, planes, rows, target, out, channels, c.groups, plane_offsets, None, channels,
+                out_channels * channels * c.taps, False, along_m=True,
+            )  # fmt: skip
+            continue
         _product(
-            b, planes, w, dx.view(dx.shape, steps, offset), (extents[0], extents[1], extents[2]), channels, c.groups,
-            planes.offsets(out_channels, taps), table, c.taps, out_channels * channels * c.taps,
+            b, planes, w, target, out, channels, c.groups,
+            plane_offsets, table, c.taps, out_channels * channels * c.taps,
             c.depthwise,
         )  # fmt: skip
 

@@ -116,6 +116,7 @@ def convolve_planes(
     y_row,
     y_column,
     TABLE: tl.constexpr,
+    ALONG_M: tl.constexpr,
     GROUPS: tl.constexpr,
     DEEP: tl.constexpr,
     STEP: tl.constexpr,
@@ -125,7 +126,7 @@ def convolve_planes(
     BK: tl.constexpr,
 ):
     """One BM x BN tile of Y[m, p] = sum over k of weights[m * weights_row + column(k)] * planes[offset(k) + p];
-    column(k) is k, or weight_offsets[k] when TABLE. Lane p is column p % pitch of line p // pitch; lanes from
+    column(k) is k, or weight_offsets[k] when TABLE; ALONG_M: of weights[k * weights_row + m] instead. Lane p is column p % pitch of line p // pitch; lanes from
     `width` on are padding and are not stored, nor are lines from row `height` on of the rows_pitch rows of a slice. The tiles' order is in m_step and p_step."""
     m_start = (tl.program_id(0) // m_step) % m_tiles * BM
     p_start = (tl.program_id(0) // p_step) % p_tiles * BN
@@ -143,8 +144,12 @@ def convolve_planes(
             columns = tl.load(weight_offsets + k, mask=k < k_size, other=0)
         else:
             columns = k
+        if ALONG_M:
+            places = m[:, None] + (k * weights_row)[None, :]
+        else:
+            places = (m * weights_row)[:, None] + columns[None, :]
         a = tl.load(
-            weights + (m * weights_row)[:, None] + columns[None, :],
+            weights + places,
             mask=(m < m_size)[:, None] & (k < k_size)[None, :],
             other=0.0,
         )
@@ -430,3 +435,15 @@ def widen(x, out, size, BLOCK: tl.constexpr):
     """out = x in out's dtype; the 16-bit filters are multiplied in f32."""
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(out + i, tl.load(x + i, mask=i < size, other=0.0).to(out.dtype.element_ty), mask=i < size)
+
+
+@triton.jit
+def order_filter(w, out, order, channels, out_channels, taps, BLOCK: tl.constexpr):
+    """out[group, t, output channel, channel] = w[group, output channel, channel, order[t]]: the data gradient's filter, whose
+    pairs of k are then rows that can be interleaved."""
+    t = tl.program_id(1)
+    row = tl.program_id(2)  # group and output channel
+    c = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    value = tl.load(w + (row * channels + c) * taps + tl.load(order + t), mask=c < channels, other=0.0)
+    target = (row // out_channels * taps + t) * out_channels + row % out_channels
+    tl.store(out + target * channels + c, value, mask=c < channels)
