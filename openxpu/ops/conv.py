@@ -200,7 +200,8 @@ def make_planes(
     if slices > 1:
         rows = axes[1].line_pitch(out_extents[1], extents[1])
     lines = (slices * rows + max(0, last_rows - rows)) * images + 1
-    phase_size = -(-lines * pitch // 16) * 16
+    left = max(0, -axes[2].first)
+    phase_size = -(-(lines * pitch + left) // 16) * 16
     phases = list(itertools.product(*(axis.phases for axis in axes)))
     if phase_size * ITEMSIZE[dtype] % 4096 < 128:  # planes a page apart would share cache sets
         phase_size += 128 // ITEMSIZE[dtype]
@@ -210,9 +211,10 @@ def make_planes(
         "conv.pad_planes",
         (-(-lines // (16 * images)), channels * len(phases), images),
         x, planes, b.constant(np.array(phases, np.int32)), len(phases), images, channels, *extents,
-        *(axis.first for axis in axes), slices, rows, lines, pitch, phase_size, *x.strides,
+        axes[0].first, axes[1].first, axes[2].first + left, left, slices, rows, lines, pitch, phase_size, *x.strides,
         cost=2 * planes.nbytes,
         STEP_D=axes[0].step, STEP_H=axes[1].step, STEP_W=axes[2].step, DEEP=slices > 1, UNIT=x.strides[4] == 1,
+        LEFT=left > 0,
         ROWS=16, LANES=lanes,
     )  # fmt: skip
     size = len(phases) * phase_size
@@ -498,9 +500,9 @@ def _lay_out(b: PlanBuilder, planes: Planes, y: Tensor, out: Triple, dtype: str)
     b.launch(
         "conv.pad_planes",
         (-(-lines // (16 * planes.images)), planes.outer * y.shape[1], planes.images),
-        y, laid, b.constant(np.zeros(3, np.int32)), 1, planes.images, y.shape[1], *out, 0, 0, 0,
+        y, laid, b.constant(np.zeros(3, np.int32)), 1, planes.images, y.shape[1], *out, 0, 0, 0, 0,
         out[0], planes.rows if out[0] > 1 else out[1], lines, planes.pitch, size, *y.strides,
-        cost=2 * laid.nbytes, STEP_D=1, STEP_H=1, STEP_W=1, DEEP=out[0] > 1, UNIT=y.strides[4] == 1,
+        cost=2 * laid.nbytes, STEP_D=1, STEP_H=1, STEP_W=1, DEEP=out[0] > 1, LEFT=False, UNIT=y.strides[4] == 1,
         ROWS=16, LANES=16 if planes.pitch <= 16 else 64,
     )  # fmt: skip
     return laid

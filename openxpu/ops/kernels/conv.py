@@ -24,6 +24,7 @@ def pad_planes(
     first_slice,
     first_row,
     first_column,
+    left,
     slices,
     rows,
     lines,
@@ -38,13 +39,15 @@ def pad_planes(
     STEP_H: tl.constexpr,
     STEP_W: tl.constexpr,
     DEEP: tl.constexpr,
+    LEFT: tl.constexpr,
     UNIT: tl.constexpr,
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ):
     """Copies one channel and phase of one of `images` images into its plane, zeros where the source has no pixel.
     Line l of a plane is row l // images % rows of slice l // images // rows of image l % images, `pitch` elements long;
-    zeros follow up to `lines` lines."""
+    zeros follow up to `lines` lines. LEFT: each line has `left` columns of padding, so that the first
+    pixel is the first lane: masks that begin inside a vector are dear."""
     plane = tl.program_id(1)
     phase = plane % phase_count
     channel = (plane // phase_count) % channels
@@ -70,10 +73,16 @@ def pad_planes(
     source = x + (outer * images + image).to(tl.int64) * x_image + channel.to(tl.int64) * x_channel
     source_rows += row * x_row
     target = planes + plane.to(tl.int64) * plane_size
+    if LEFT:  # the first line's; every line writes that of the next
+        if tl.program_id(0) + image == 0:
+            for start in range(0, left, LANES):
+                column = start + tl.arange(0, LANES)
+                tl.store(target + column, tl.zeros((LANES,), planes.dtype.element_ty), mask=column < left)
+        target += left
     for start in range(0, pitch, LANES):
         column = start + tl.arange(0, LANES)
         from_column = (column + first_column) * STEP_W + column_phase
-        column_valid = (from_column >= 0) & (from_column < width)
+        column_valid = (from_column < width) & (column < pitch - left)
         if UNIT:
             offsets = source_rows[:, None] + from_column[None, :]
         else:
