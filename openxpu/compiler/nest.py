@@ -831,7 +831,8 @@ class Nest:
     def place(self, base: Any, form: Form, coords: Coords, size: int, element: Any) -> tuple[Any, Any, int]:
         """An address as (pointer of lane 0, i64 offsets in elements of each lane or None, constant lane stride).
 
-        Stride 0: all lanes alike; 1: contiguous; offsets given: anything else.
+        Stride 0: all lanes alike; 1: contiguous; offsets given: anything else, where 2 says that they are every second
+        element.
         """
         pointer = base
         start = self.lower(form.base)
@@ -878,7 +879,7 @@ class Nest:
             addend = self.times(b, wide, coefficient)
             offsets = addend if offsets is None else b.add(offsets, addend)
         del size
-        return pointer, offsets, -1
+        return pointer, offsets, 2 if known_stride == 2 and not vectors else -1
 
     @staticmethod
     def keyed_gep(b: ir.IRBuilder, pointer: Any, index: Any, element: Any) -> Any:
@@ -1003,12 +1004,35 @@ class Nest:
             name = f"!llvm.masked.load.{Lanes._suffix(vector)}.p0"
             value = self.lanes.intrinsic(b, name, vector, [pointer, mask, fill])
             return self.from_memory(b, value, dtype)
+        if stride == 2:
+            halves = []
+            name = f"!llvm.masked.load.{Lanes._suffix(vector)}.p0"
+            for half in range(2):
+                on = self.every_second(b, mask, half)
+                at = b.gep(pointer, [c64(half * width)], source_etype=element)
+                zero = ir.Constant(vector, None)
+                halves.append(self.lanes.intrinsic(b, name, vector, [at, on, zero]))
+            even = ir.Constant(ir.VectorType(I32, width), [2 * i for i in range(width)])
+            value = b.shuffle_vector(*halves, even)
+            if mask is not None:
+                value = b.select(mask, value, fill)
+            return self.from_memory(b, value, dtype)
         pointers = self.lane_pointers(b, pointer, offsets, size)
         if mask is None:
             mask = Lanes.constant("i1", 1, width)
         name = f"!llvm.masked.gather.{Lanes._suffix(vector)}.v{width}p0"
         value = self.lanes.intrinsic(b, name, vector, [pointers, mask, fill])
         return self.from_memory(b, value, dtype)
+
+    def every_second(self, b: ir.IRBuilder, mask: Any, half: int) -> Any:
+        """The mask of one of the two vectors over which the lanes lie at every second element: two plain accesses and a
+        shuffle cost a fraction of a gather or scatter."""
+        width = self.width
+        if mask is None:
+            return ir.Constant(ir.VectorType(I1, width), [1 - i % 2 for i in range(width)])
+        lanes = [(half * width + i) // 2 if i % 2 == 0 else width for i in range(width)]
+        none = ir.Constant(ir.VectorType(I1, width), [0] * width)
+        return b.shuffle_vector(mask, none, ir.Constant(ir.VectorType(I32, width), lanes))
 
     def write(
         self,
@@ -1054,6 +1078,16 @@ class Nest:
                 return
             name = f"!llvm.masked.store.{Lanes._suffix(vector)}.p0"
             self.lanes.intrinsic(b, name, ir.VoidType(), [value, pointer, mask])
+            return
+        if stride == 2:
+            name = f"!llvm.masked.store.{Lanes._suffix(vector)}.p0"
+            for half in range(2):
+                lanes = [(half * width + i) // 2 for i in range(width)]
+                twice = ir.Constant(ir.VectorType(I32, width), lanes)
+                spread = b.shuffle_vector(value, ir.Constant(vector, ir.Undefined), twice)
+                at = b.gep(pointer, [c64(half * width)], source_etype=element)
+                on = self.every_second(b, mask, half)
+                self.lanes.intrinsic(b, name, ir.VoidType(), [spread, at, on])
             return
         if offsets is None:
             offsets = Lanes.constant("i64", 0, width)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openxpu.ops.matmul import plan_product
 from openxpu.ops.plan import ITEMSIZE, PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.pointwise import plan_map
 from openxpu.ops.run import run
@@ -51,6 +52,23 @@ class Conv:
         """One input channel for each group (with any number of output channels), of images."""
         flat = self.extents[0] == self.out_extents[0] == self.kernel[0] == 1 and self.pad[0] == 0
         return flat and self.channels == self.groups
+
+    @property
+    def small_depthwise(self) -> bool:
+        """Depthwise with so few taps that masking the padding costs less than a padded copy; a stride wants the copy."""
+        one_for_one = self.depthwise and self.out_channels == self.channels
+        return one_for_one and self.stride == (1, 1, 1) and self.taps <= 9
+
+    @property
+    def pointwise(self) -> bool:
+        """Images of one pixel, as of a squeeze-and-excitation block: a matrix product."""
+        single = self.taps == self.groups == math.prod(self.extents) == math.prod(self.out_extents) == 1
+        return single and not any(self.pad)
+
+    def factor(self, dtype: str) -> str:
+        """The dtype of the planes and filters that are multiplied: products of bf16 have instructions of their own, f16
+        becomes f32, as both do where each product is one multiply-add."""
+        return "bf16" if dtype == "bf16" and not self.depthwise else _accumulator(dtype)
 
     @property
     def flops(self) -> int:
@@ -154,20 +172,21 @@ def _accumulator(dtype: str) -> str:
     return "f64" if dtype == "f64" else "f32"
 
 
-def _widened(b: PlanBuilder, w: Tensor) -> Tensor:
-    """The filter in the dtype that is multiplied: f32 for the 16-bit ones, as the planes."""
-    dtype = _accumulator(w.dtype)
-    if w.dtype == dtype:
+def _widened(b: PlanBuilder, c: Conv, w: Tensor) -> Tensor:
+    """The filter in the dtype that is multiplied."""
+    dtype = c.factor(w.dtype)
+    if w.dtype == dtype or c.depthwise:
         return w
     out = b.scratch(w.shape, dtype)
     b.launch("conv.widen", -(-w.numel // 1024), w, out, w.numel, cost=2 * out.nbytes, BLOCK=1024)
     return out
 
 
-def make_planes(b: PlanBuilder, x: Tensor, axes: tuple[Axis, Axis, Axis], out_extents: Triple) -> Planes:
+def make_planes(
+    b: PlanBuilder, x: Tensor, axes: tuple[Axis, Axis, Axis], out_extents: Triple, dtype: str
+) -> Planes:
     """Plans the copy of x into padded planes for `out_extents` outputs; none when x serves as it is."""
     images, channels, *extents = x.shape
-    dtype = _accumulator(x.dtype)
     plain = all(axis == Axis.of(1, [0]) for axis in axes) and list(out_extents) == extents
     if plain and x.contiguous and x.dtype == dtype:
         pixels = math.prod(extents)
@@ -181,7 +200,8 @@ def make_planes(b: PlanBuilder, x: Tensor, axes: tuple[Axis, Axis, Axis], out_ex
     if slices > 1:
         rows = axes[1].line_pitch(out_extents[1], extents[1])
     lines = (slices * rows + max(0, last_rows - rows)) * images + 1
-    phase_size = -(-lines * pitch // 16) * 16
+    left = max(0, -axes[2].first)
+    phase_size = -(-(lines * pitch + left) // 16) * 16
     phases = list(itertools.product(*(axis.phases for axis in axes)))
     if phase_size * ITEMSIZE[dtype] % 4096 < 128:  # planes a page apart would share cache sets
         phase_size += 128 // ITEMSIZE[dtype]
@@ -189,11 +209,12 @@ def make_planes(b: PlanBuilder, x: Tensor, axes: tuple[Axis, Axis, Axis], out_ex
     lanes = 16 if pitch <= 16 else 64
     b.launch(
         "conv.pad_planes",
-        (-(-lines // 16), channels * len(phases)),
+        (-(-lines // (16 * images)), channels * len(phases), images),
         x, planes, b.constant(np.array(phases, np.int32)), len(phases), images, channels, *extents,
-        *(axis.first for axis in axes), slices, rows, lines, pitch, phase_size, *x.strides,
+        axes[0].first, axes[1].first, axes[2].first + left, left, slices, rows, lines, pitch, phase_size, *x.strides,
         cost=2 * planes.nbytes,
         STEP_D=axes[0].step, STEP_H=axes[1].step, STEP_W=axes[2].step, DEEP=slices > 1, UNIT=x.strides[4] == 1,
+        LEFT=left > 0,
         ROWS=16, LANES=lanes,
     )  # fmt: skip
     size = len(phases) * phase_size
@@ -223,14 +244,33 @@ def _product(
     weight_offsets: np.ndarray | None,
     weights_row: int,
     weights_group: int,
+    depthwise: bool,
+    along_m: bool = False,
 ) -> None:
     """Plans Y = A X on the planes; `y` has the strides of the output and starts at its first pixel, `out` are its extents."""
     planes, out = _lines(planes, y.strides, out)
     y_image, y_channel, y_slice, y_row, y_column = y.strides
     pitch, images = planes.pitch, planes.images
-    p_size = ((out[0] - 1) * planes.rows + out[1] - 1) * images * pitch + (images - 1) * pitch + out[2]
     k_size = plane_offsets.size
-    bm, bn, bk = _tile(m_size, p_size, k_size)
+    if depthwise:
+        if weight_offsets is None:
+            weight_offsets = np.arange(k_size, dtype=np.int32)
+        taps = max(t for t in range(1, 33) if k_size % t == 0)
+        lanes = _power_of_two(out[2], 16, 64)
+        rows = _power_of_two(out[1], 1, max(1, 1024 // lanes))
+        b.launch(
+            "conv.depthwise",
+            (-(-out[1] // rows), m_size * groups * images * planes.outer),
+            planes.tensor, weights, y, b.constant(plane_offsets), b.constant(weight_offsets),
+            m_size, k_size, groups, images, pitch, out[1], out[2],
+            planes.outer_size, planes.outer_size // groups, weights_row, weights_group,
+            y_image, y_channel, y_row, y_column,
+            cost=8 * m_size * k_size * math.prod(out) * groups * images * planes.outer,
+            STEP=_step(y), ACC=dtype_constexpr(_accumulator(weights.dtype)), TAPS=taps, ROWS=rows, LANES=lanes,
+        )  # fmt: skip
+        return
+    p_size = ((out[0] - 1) * planes.rows + out[1] - 1) * images * pitch + (images - 1) * pitch + out[2]
+    bm, bn, bk = _tile(m_size, p_size, k_size, weights.dtype)
     m_tiles, p_tiles = -(-m_size // bm), -(-p_size // bn)
     # The operand that is walked through more slowly is the one whose tile stays in the second-level cache.
     m_step, p_step = (1, m_tiles) if m_size < p_size else (p_tiles, 1)
@@ -243,13 +283,20 @@ def _product(
         planes.outer_size, planes.outer_size // groups, weights_row, weights_group,
         m_size * y_channel, y_image, y_channel, y_slice, y_row, y_column,
         cost=2 * m_size * k_size * p_size * groups * planes.outer,
-        TABLE=weight_offsets is not None, GROUPS=groups, DEEP=out[0] > 1, UNIT=y_column == 1,
+        TABLE=weight_offsets is not None, ALONG_M=along_m, GROUPS=groups, DEEP=out[0] > 1, STEP=_step(y),
         ACC=dtype_constexpr(_accumulator(weights.dtype)), BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
 
 
-def _tile(m_size: int, p_size: int, k_size: int) -> tuple[int, int, int]:
+def _step(y: Tensor) -> int:
+    """1 or 2 when that is the distance of an output's columns, which stores without scatters serve."""
+    return y.strides[4] if y.strides[4] in (1, 2) else 0
+
+
+def _tile(m_size: int, p_size: int, k_size: int, dtype: str) -> tuple[int, int, int]:
     """BM, BN, BK of `convolve_planes`."""
+    if dtype == "bf16":  # pairs of k are packed: taller tiles repay it
+        return (16 if m_size <= 16 else 64 if m_size <= 64 else 128), 64, (32 if k_size <= 32 else 512)
     return (16 if m_size <= 16 else 64), 64, (32 if k_size <= 32 else 128)
 
 
@@ -266,16 +313,42 @@ def _all_taps(c: Conv) -> list[Triple]:
     return [(k, i, j) for k, i, j in itertools.product(*map(range, c.kernel))]
 
 
+def _matrix(t: Tensor) -> Tensor:
+    """[images, channels] of images of one pixel."""
+    return t.view(t.shape[:2], t.strides[:2])
+
+
+def _depthwise_in_place(
+    b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor, pad: Triple, flip: bool = False
+) -> None:
+    """Both have the channels of w; x is read in place, y written, `flip` says with which order of the taps."""
+    height, width = y.shape[3:]
+    lanes = _power_of_two(width, 16, 64)
+    rows = _power_of_two(height, 1, 512 // lanes)
+    b.launch(
+        "conv.depthwise_in_place",
+        (-(-width // lanes), -(-height // rows), c.images * c.channels),
+        x, w, y, c.channels, *x.shape[3:], height, width, *pad[1:],
+        *x.strides[:2], *x.strides[3:], *y.strides[:2], *y.strides[3:],
+        cost=8 * c.flops, KH=c.kernel[1], KW=c.kernel[2], DILATION_H=c.dilation[1], DILATION_W=c.dilation[2], FLIP=flip,
+        UNIT=x.strides[4] == y.strides[4] == 1, ACC=dtype_constexpr(_accumulator(w.dtype)), ROWS=rows, LANES=lanes,
+    )  # fmt: skip
+
+
 def _forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor) -> None:
-    if c.depthwise:
-        _depthwise_forward(b, c, x, w, y)
+    if c.pointwise:
+        plan_product(b, _matrix(x), _matrix(w).permute(1, 0), _matrix(y))
+        return
+    if c.small_depthwise:
+        _depthwise_in_place(b, c, x, w, y, c.pad)
         return
     channels = c.channels // c.groups
     m_size = c.out_channels // c.groups
-    planes = make_planes(b, x, _forward_axes(c), c.out_extents)
+    planes = make_planes(b, x, _forward_axes(c), c.out_extents, c.factor(x.dtype))
     _product(
-        b, planes, _widened(b, w), y, c.out_extents, m_size, c.groups,
+        b, planes, _widened(b, c, w), y, c.out_extents, m_size, c.groups,
         planes.offsets(channels, _all_taps(c)), None, channels * c.taps, m_size * channels * c.taps,
+        c.depthwise,
     )  # fmt: skip
 
 
@@ -288,10 +361,34 @@ def _phase_taps(kernel: int, stride: int, dilation: int, pad: int, phase: int) -
     ]
 
 
+def _ordered(b: PlanBuilder, c: Conv, w: Tensor, phases: list[list[list[tuple[int, int]]]]) -> Tensor:
+    """The filter as [group, tap, output channel, channel], the taps phase by phase."""
+    _, height, width = c.kernel
+    order = [
+        (p * height + q) * width + r
+        for each in itertools.product(*phases)
+        for (p, _), (q, _), (r, _) in itertools.product(*each)
+    ]
+    channels, out_channels = c.channels // c.groups, c.out_channels // c.groups
+    out = b.scratch((c.groups, c.taps, out_channels, channels), w.dtype)
+    block = _power_of_two(channels, 32, 512)
+    b.launch(
+        "conv.order_filter",
+        (-(-channels // block), len(order), c.out_channels),
+        w, out, b.constant(np.array(order, np.int32)), channels, out_channels, c.taps,
+        cost=16 * w.numel, BLOCK=block,
+    )  # fmt: skip
+    return out
+
+
 def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, whole: Tensor) -> None:
     """`whole`: dx as it lies in memory, where all of it is zeroed."""
-    if c.depthwise:
-        _depthwise_input_gradient(b, c, w, dy, dx)
+    if c.pointwise:
+        plan_product(b, _matrix(dy), _matrix(w), _matrix(dx))
+        return
+    if c.small_depthwise:
+        pad = [(k - 1) * d - p for k, d, p in zip(c.kernel, c.dilation, c.pad, strict=True)]
+        _depthwise_in_place(b, c, dy, w, dx, (pad[0], pad[1], pad[2]), flip=True)
         return
     each = list(zip(c.kernel, c.stride, c.dilation, c.pad, c.extents, strict=True))
     phases = [[_phase_taps(k, s, d, p, a) for a in range(min(s, e))] for k, s, d, p, e in each]
@@ -303,11 +400,15 @@ def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, 
     channels, out_channels = c.channels // c.groups, c.out_channels // c.groups
     axes = _triple([Axis.of(1, starts) for starts in origins])
     lattice = [-(-e // s) for _, s, _, _, e in each]
-    planes = make_planes(b, dy, axes, (lattice[0], lattice[1], lattice[2]))
+    planes = make_planes(b, dy, axes, (lattice[0], lattice[1], lattice[2]), c.factor(dy.dtype))
     steps = (*dx.strides[:2], *(step * s for step, s in zip(dx.strides[2:], c.stride, strict=True)))
-    w = _widened(b, w)
+    w = _widened(b, c, w)
     starts = np.arange(out_channels, dtype=np.int64) * (channels * c.taps)
     firsts = [[sum(map(len, axis[:i])) for i in range(len(axis))] for axis in phases]
+    ordered = w.dtype == "bf16" and not c.depthwise
+    first_tap = 0
+    if ordered and c.taps > 1:
+        w = _ordered(b, c, w, phases)
     for i, j, k in itertools.product(*(range(len(axis)) for axis in phases)):
         chosen = [axis[a] for axis, a in zip(phases, (i, j, k), strict=True)]
         if not all(chosen):
@@ -320,61 +421,91 @@ def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, 
             np.int64,
         )  # fmt: skip
         table = (starts[:, None] + places[None, :]).reshape(-1).astype(np.int32)
+        plane_offsets = planes.offsets(out_channels, taps)
         offset = sum(a * step for a, step in zip((i, j, k), dx.strides[2:], strict=True))
         extents = [-(-(e - a) // s) for (_, s, _, _, e), a in zip(each, (i, j, k), strict=True)]
+        target, out = dx.view(dx.shape, steps, offset), (extents[0], extents[1], extents[2])
+        if ordered:
+            plane_offsets = plane_offsets.reshape(out_channels, len(taps)).T.reshape(-1)
+            rows = w.view(w.shape, w.strides, first_tap * out_channels * channels)
+            first_tap += len(taps)
+            _product(
+                b, planes, rows, target, out, channels, c.groups, plane_offsets, None, channels,
+                out_channels * channels * c.taps, False, along_m=True,
+            )  # fmt: skip
+            continue
         _product(
-            b, planes, w, dx.view(dx.shape, steps, offset), (extents[0], extents[1], extents[2]), channels, c.groups,
-            planes.offsets(out_channels, taps), table, c.taps, out_channels * channels * c.taps,
+            b, planes, w, target, out, channels, c.groups,
+            plane_offsets, table, c.taps, out_channels * channels * c.taps,
+            c.depthwise,
         )  # fmt: skip
 
 
 def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor) -> None:
-    if c.depthwise:
-        _depthwise_weight_gradient(b, c, x, dy, dw)
+    if c.pointwise:
+        plan_product(b, _matrix(dy).permute(1, 0), _matrix(x), _matrix(dw))
         return
-    planes = make_planes(b, x, _forward_axes(c), c.out_extents)
+    dtype, acc = c.factor(dw.dtype), _accumulator(dw.dtype)
+    planes = make_planes(b, x, _forward_axes(c), c.out_extents, dtype)
     channels, n_size = c.channels // c.groups, c.out_channels // c.groups
     table = planes.offsets(channels, _all_taps(c))
     planes, out = _lines(planes, dy.strides, c.out_extents)
-    pitch, images = planes.pitch, planes.images
-    lines = ((out[0] - 1) * planes.rows + out[1]) * images
-    p_size = lines * pitch
-    acc = _accumulator(dw.dtype)
-    rows = b.scratch((planes.outer, p_size, c.out_channels), acc)
-    lanes = 16 if pitch <= 16 else 64
-    b.launch(
-        "conv.pixels_to_rows",
-        (lines, -(-c.out_channels // 64), planes.outer),
-        dy, rows, c.out_channels, images, planes.rows, out[1], out[2], pitch, p_size, *dy.strides,
-        cost=2 * rows.nbytes,
-        DEEP=out[0] > 1, UNIT=dy.strides[4] == 1, CHANNELS=64, LANES=lanes,
-    )  # fmt: skip
-    m_size = channels * c.taps
+    pitch = planes.pitch
+    if c.depthwise:
+        lanes = _power_of_two(out[2], 16, 64)
+        b.launch(
+            "conv.depthwise_weight_gradient",
+            c.out_channels,
+            planes.tensor, dy, dw, b.constant(table), c.out_channels // c.channels, planes.images, planes.outer,
+            pitch, out[1], out[2], planes.outer_size, planes.outer_size // c.groups,
+            dy.strides[0], dy.strides[1], dy.strides[3], dy.strides[4], c.taps,
+            cost=8 * c.flops, UNIT=dy.strides[4] == 1, ACC=dtype_constexpr(acc),
+            ROWS=_power_of_two(out[1], 1, 1024 // lanes), LANES=lanes,
+        )  # fmt: skip
+        return
     # The last lanes of the last line have no pixel and their planes may end before them.
-    k_size = p_size - (pitch - out[2])
-    bm, bn, bk = 64, 64, 128
+    p_size = (((out[0] - 1) * planes.rows + out[1]) * planes.images - 1) * pitch + out[2]
+    dy_outer, dy_channel = dy.strides[:2]
+    in_lines = planes.images == 1 and out[2] == pitch and dy.strides[3:] == (pitch, 1)
+    in_place = (planes.direct and out == (1, 1, pitch)) or (in_lines and out[0] == 1)
+    if not in_place or dy.dtype != dtype:
+        dy = _lay_out(b, planes, dy, out, dtype)
+        dy_outer, dy_channel = c.out_channels * dy.shape[-1], dy.shape[-1]
+    m_size, n_size = c.out_channels // c.groups, channels * c.taps
+    bm, bn, bk = 64, 64, (512 if dtype == "bf16" else 128)
     tiles = -(-m_size // bm) * -(-n_size // bn) * c.groups
-    p_chunk, p_splits, outer_chunk, outer_splits = _splits(tiles, k_size, planes.outer, bk)
+    p_chunk, p_splits, outer_chunk, outer_splits = _splits(tiles, p_size, planes.outer, bk)
     splits = p_splits * outer_splits
-    direct = splits == 1
-    partial = dw if direct else b.scratch((splits, c.groups, m_size, n_size), acc)
+    partial = dw if splits == 1 else b.scratch((splits, *dw.shape), acc)
     b.launch(
         "conv.weight_gradient",
         (-(-m_size // bm), -(-n_size // bn), c.groups * splits),
-        planes.tensor, rows, partial, b.constant(table),
-        m_size, n_size, k_size, p_size, p_chunk, p_splits, planes.outer, outer_chunk,
-        planes.outer_size, planes.outer_size // c.groups, c.out_channels, c.groups * m_size * n_size,
-        cost=c.flops,
-        GROUPS=c.groups, DIRECT=direct, ACC=dtype_constexpr(acc), BM=bm, BN=bn, BK=bk,
+        planes.tensor, dy, partial, b.constant(table),
+        m_size, n_size, p_size, p_chunk, p_splits, planes.outer, outer_chunk,
+        planes.outer_size, planes.outer_size // c.groups, dy_outer, dy_channel, dw.numel,
+        cost=c.flops, GROUPS=c.groups, ACC=dtype_constexpr(acc), BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
-    if not direct:
-        sum_m, sum_n = 64, 64
+    if splits > 1:
         b.launch(
-            "conv.sum_partial_weights",
-            (-(-m_size // sum_m), -(-n_size // sum_n), c.groups),
-            partial, dw, m_size, n_size, splits, c.groups * m_size * n_size,
-            cost=partial.nbytes, BM=sum_m, BN=sum_n,
+            "conv.sum_partial_weights", -(-dw.numel // 1024),
+            partial, dw, dw.numel, splits, cost=partial.nbytes, BLOCK=1024,
         )  # fmt: skip
+
+
+def _lay_out(b: PlanBuilder, planes: Planes, y: Tensor, out: Triple, dtype: str) -> Tensor:
+    """Copies y, with the extents `out`, to where the lanes of `planes` are; zeros on the padding lanes."""
+    lines = ((out[0] - 1) * planes.rows + out[1]) * planes.images
+    size = -(-lines * planes.pitch // 16) * 16
+    laid = b.scratch((planes.outer, y.shape[1], size), dtype)
+    b.launch(
+        "conv.pad_planes",
+        (-(-lines // (16 * planes.images)), planes.outer * y.shape[1], planes.images),
+        y, laid, b.constant(np.zeros(3, np.int32)), 1, planes.images, y.shape[1], *out, 0, 0, 0, 0,
+        out[0], planes.rows if out[0] > 1 else out[1], lines, planes.pitch, size, *y.strides,
+        cost=2 * laid.nbytes, STEP_D=1, STEP_H=1, STEP_W=1, DEEP=out[0] > 1, LEFT=False, UNIT=y.strides[4] == 1,
+        ROWS=16, LANES=16 if planes.pitch <= 16 else 64,
+    )  # fmt: skip
+    return laid
 
 
 def _splits(tiles: int, pixels: int, outer: int, bk: int) -> tuple[int, int, int, int]:
@@ -388,60 +519,6 @@ def _splits(tiles: int, pixels: int, outer: int, bk: int) -> tuple[int, int, int
     chunk = -(-pixels // wanted // bk) * bk or pixels
     chunk = max(bk, -(-pixels // (wanted * bk)) * bk)
     return chunk, -(-pixels // chunk), 1, 1
-
-
-def _depthwise_constants(
-    c: Conv, x: Tensor, y: Tensor, rows: int, columns: int, dtype: str
-) -> dict[str, object]:
-    lanes = _power_of_two(columns, 16, 64)
-    return {
-        "MULTIPLIER": c.out_channels // c.channels,
-        "KH": c.kernel[1], "KW": c.kernel[2],
-        "STRIDE_H": c.stride[1], "STRIDE_W": c.stride[2],
-        "DILATION_H": c.dilation[1], "DILATION_W": c.dilation[2],
-        "UNIT": x.strides[4] == y.strides[4] == 1,
-        "ACC": dtype_constexpr(_accumulator(dtype)),
-        "ROWS": _power_of_two(rows, 1, max(1, 512 // lanes)),
-        "LANES": lanes,
-    }  # fmt: skip
-
-
-def _planar(t: Tensor) -> Numbers:
-    """Strides of image, channel, row, column."""
-    return (*t.strides[:2], *t.strides[3:])
-
-
-def _depthwise_forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor) -> None:
-    _, height, width = c.out_extents
-    constants = _depthwise_constants(c, x, y, height, width, w.dtype)
-    grid = (-(-width // constants["LANES"]), -(-height // constants["ROWS"]))  # type: ignore[operator]
-    b.launch(
-        "conv.depthwise_forward",
-        (*grid, c.images * c.out_channels),
-        x, w, y, c.out_channels, *c.extents[1:], height, width, *c.pad[1:], *_planar(x), *_planar(y),
-        cost=c.flops, **constants,
-    )  # fmt: skip
-
-
-def _depthwise_input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor) -> None:
-    _, height, width = c.extents
-    constants = _depthwise_constants(c, dx, dy, height, width, w.dtype)
-    grid = (-(-width // constants["LANES"]), -(-height // constants["ROWS"]))  # type: ignore[operator]
-    b.launch(
-        "conv.depthwise_input_gradient",
-        (*grid, c.images * c.channels),
-        w, dy, dx, c.channels, height, width, *c.out_extents[1:], *c.pad[1:], *_planar(dx), *_planar(dy),
-        cost=c.flops, **constants,
-    )  # fmt: skip
-
-
-def _depthwise_weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor) -> None:
-    b.launch(
-        "conv.depthwise_weight_gradient",
-        (c.taps, c.out_channels),
-        x, dy, dw, c.images, *c.extents[1:], *c.out_extents[1:], *c.pad[1:], *_planar(x), *_planar(dy),
-        cost=c.flops, **_depthwise_constants(c, x, dy, c.out_extents[1], c.out_extents[2], dw.dtype),
-    )  # fmt: skip
 
 
 def _numbers(value: int | Sequence[int], rank: int, what: str) -> Numbers:

@@ -355,3 +355,24 @@ def kernel(x, y, high, low, n, BLOCK: tl.constexpr):
         np.testing.assert_array_equal(found, want)
         numbers = ~np.isnan(want)
         np.testing.assert_array_equal(np.signbit(found)[numbers], np.signbit(want)[numbers])
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "f4", "f8"])
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("n", [1, 5, 32, 47])
+def test_every_second_element_is_read_and_written_and_none_between_or_behind(dtype, first, n):
+    """Two plain accesses stand for a gather: what lies between the elements stays, what lies behind is not touched."""
+    source = """
+@triton.jit
+def kernel(p, q, n, FIRST: tl.constexpr, BLOCK: tl.constexpr):
+    offs = tl.arange(0, BLOCK)
+    v = tl.load(p + FIRST + 2 * offs, mask=offs < n, other=7)
+    tl.store(q + FIRST + 2 * offs, v, mask=(offs < n) & (v != 3))
+"""
+    for end in (True, False):
+        p = guarded(RNG.integers(1, 5, first + 2 * n - 1).astype(dtype), end)
+        q = guarded(np.full(first + 2 * n - 1, 9, dtype), end)
+        expected = q.copy()
+        expected[first::2] = np.where(p[first::2] == 3, 9, p[first::2])
+        launch(kernel(source), (1,), p, q, n, FIRST=first, BLOCK=64)
+        np.testing.assert_array_equal(q, expected)

@@ -73,6 +73,20 @@ WIDE = [
     Case((2, 512, 7, 7), 512, (3, 3), 1, 1),
     Case((2, 3, 32, 32), 8, (4, 4), 4),
 ]
+ONE_PIXEL = [
+    Case((3, 17, 1, 1), 33, (1, 1)),
+    Case((2, 9, 1, 1), 5, (1, 1), 3, 1),
+    Case((1, 6, 1, 9), 4, (3, 3), 2, 1, groups=2),
+]
+DEPTHWISE = [
+    Case((2, 20, 14, 14), 20, (3, 3), 1, 1, groups=20),
+    Case((2, 6, 15, 70), 6, (3, 3), 1, (2, 1, 0, 3), (2, 1), groups=6),
+    Case((1, 4, 5, 5), 4, (3, 3), 1, 4, groups=4),
+    Case((2, 12, 9, 13), 12, (5, 5), 2, 2, groups=12),
+    Case((3, 5, 7, 7), 5, (5, 5), 1, 2, groups=5),
+    Case((1, 3, 30, 31), 9, (7, 7), (1, 3), 3, groups=3),
+]
+WIDE += ONE_PIXEL + DEPTHWISE
 CASES = SMALL[:8] if INTERPRETED else SMALL + WIDE
 
 
@@ -138,14 +152,16 @@ def test_conv2d_f32(case: Case) -> None:
     _check(case, "f32", "NCHW")
 
 
-@pytest.mark.parametrize("case", SMALL[:3] if INTERPRETED else SMALL + WIDE[1:6], ids=str)
+@pytest.mark.parametrize("case", SMALL[:3] if INTERPRETED else SMALL + WIDE[1:6] + DEPTHWISE, ids=str)
 def test_conv2d_channels_last(case: Case) -> None:
     _check(case, "f32", "NHWC")
 
 
 @pytest.mark.parametrize("dtype", ["f64", "f16", "bf16"])
 @pytest.mark.parametrize(
-    "case", SMALL[1:3] if INTERPRETED else [*SMALL[:9], SMALL[12], WIDE[1], WIDE[5]], ids=str
+    "case",
+    SMALL[1:3] if INTERPRETED else [*SMALL, WIDE[1], WIDE[5], WIDE[8], *ONE_PIXEL, *DEPTHWISE],
+    ids=str,
 )
 def test_conv2d_dtypes(case: Case, dtype: str) -> None:
     _check(case, dtype, "NCHW")

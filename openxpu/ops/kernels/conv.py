@@ -24,6 +24,7 @@ def pad_planes(
     first_slice,
     first_row,
     first_column,
+    left,
     slices,
     rows,
     lines,
@@ -38,13 +39,15 @@ def pad_planes(
     STEP_H: tl.constexpr,
     STEP_W: tl.constexpr,
     DEEP: tl.constexpr,
+    LEFT: tl.constexpr,
     UNIT: tl.constexpr,
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """Copies one channel and phase of `images` images into its plane, zeros where the source has no pixel.
+    """Copies one channel and phase of one of `images` images into its plane, zeros where the source has no pixel.
     Line l of a plane is row l // images % rows of slice l // images // rows of image l % images, `pitch` elements long;
-    zeros follow up to `lines` lines."""
+    zeros follow up to `lines` lines. LEFT: each line has `left` columns of padding, so that the first
+    pixel is the first lane: masks that begin inside a vector are dear."""
     plane = tl.program_id(1)
     phase = plane % phase_count
     channel = (plane // phase_count) % channels
@@ -52,29 +55,34 @@ def pad_planes(
     slice_phase = tl.load(phases + 3 * phase)
     row_phase = tl.load(phases + 3 * phase + 1)
     column_phase = tl.load(phases + 3 * phase + 2)
-    line = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    image = line % images
-    row = line // images
+    image = tl.program_id(2)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    line = row * images + image
     row_valid = row < slices * rows
-    source_rows = image * x_image
     if DEEP:
         place = (row // rows + first_slice) * STEP_D + slice_phase
         row_valid &= (place >= 0) & (place < depth)
-        source_rows += place * x_slice
+        source_rows = place * x_slice
         row = row % rows
     else:
         place = first_slice * STEP_D + slice_phase
         row_valid &= (place >= 0) & (place < depth)
-        source_rows += place * x_slice
+        source_rows = place * x_slice
     row = (row + first_row) * STEP_H + row_phase
     row_valid &= (row >= 0) & (row < height)
-    source = x + outer.to(tl.int64) * images * x_image + channel.to(tl.int64) * x_channel
+    source = x + (outer * images + image).to(tl.int64) * x_image + channel.to(tl.int64) * x_channel
     source_rows += row * x_row
     target = planes + plane.to(tl.int64) * plane_size
+    if LEFT:  # the first line's; every line writes that of the next
+        if tl.program_id(0) + image == 0:
+            for start in range(0, left, LANES):
+                column = start + tl.arange(0, LANES)
+                tl.store(target + column, tl.zeros((LANES,), planes.dtype.element_ty), mask=column < left)
+        target += left
     for start in range(0, pitch, LANES):
         column = start + tl.arange(0, LANES)
         from_column = (column + first_column) * STEP_W + column_phase
-        column_valid = (from_column >= 0) & (from_column < width)
+        column_valid = (from_column < width) & (column < pitch - left)
         if UNIT:
             offsets = source_rows[:, None] + from_column[None, :]
         else:
@@ -117,16 +125,17 @@ def convolve_planes(
     y_row,
     y_column,
     TABLE: tl.constexpr,
+    ALONG_M: tl.constexpr,
     GROUPS: tl.constexpr,
     DEEP: tl.constexpr,
-    UNIT: tl.constexpr,
+    STEP: tl.constexpr,
     ACC: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
 ):
     """One BM x BN tile of Y[m, p] = sum over k of weights[m * weights_row + column(k)] * planes[offset(k) + p];
-    column(k) is k, or weight_offsets[k] when TABLE. Lane p is column p % pitch of line p // pitch; lanes from
+    column(k) is k, or weight_offsets[k] when TABLE; ALONG_M: of weights[k * weights_row + m] instead. Lane p is column p % pitch of line p // pitch; lanes from
     `width` on are padding and are not stored, nor are lines from row `height` on of the rows_pitch rows of a slice. The tiles' order is in m_step and p_step."""
     m_start = (tl.program_id(0) // m_step) % m_tiles * BM
     p_start = (tl.program_id(0) // p_step) % p_tiles * BN
@@ -144,8 +153,12 @@ def convolve_planes(
             columns = tl.load(weight_offsets + k, mask=k < k_size, other=0)
         else:
             columns = k
+        if ALONG_M:
+            places = m[:, None] + (k * weights_row)[None, :]
+        else:
+            places = (m * weights_row)[:, None] + columns[None, :]
         a = tl.load(
-            weights + (m * weights_row)[:, None] + columns[None, :],
+            weights + places,
             mask=(m < m_size)[:, None] & (k < k_size)[None, :],
             other=0.0,
         )
@@ -159,18 +172,18 @@ def convolve_planes(
     y += outer * images * y_image + group.to(tl.int64) * y_group
     y_rows = y + (m.to(tl.int64) * y_channel)[:, None]
     m_valid = (m < m_size)[:, None]
-    if UNIT:  # a tile's part of each line is one contiguous run of y
+    if STEP:  # a tile's part of each line is one run of y, of neighbours or of every second column
         end = tl.minimum(p_start + BN, p_size)
         for line in range(p_start // pitch, (end - 1) // pitch + 1):
             row = line // images
-            base = (line % images) * y_image - line * pitch
+            base = (line % images) * y_image - line * pitch * STEP
             inside = (p >= line * pitch) & (p < line * pitch + width)
             if DEEP:
                 base += (row // rows_pitch) * y_slice
                 row = row % rows_pitch
                 inside &= row < height
             base += row * y_row
-            tl.store(y_rows + (base + p)[None, :], value, mask=m_valid & inside[None, :])
+            tl.store(y_rows + (base + p * STEP)[None, :], value, mask=m_valid & inside[None, :])
     else:
         line = p // pitch
         column = p % pitch
@@ -186,86 +199,31 @@ def convolve_planes(
 
 
 @triton.jit
-def pixels_to_rows(
-    dy,
-    rows,
-    channels,
-    images,
-    rows_pitch,
-    height,
-    width,
-    pitch,
-    p_size,
-    dy_image,
-    dy_channel,
-    dy_slice,
-    dy_row,
-    dy_column,
-    DEEP: tl.constexpr,
-    UNIT: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    LANES: tl.constexpr,
-):
-    """Transposes dy into rows[p, channel], p numbered as the lanes of `convolve_planes`; padding lanes are zero."""
-    line = tl.program_id(0)
-    outer = tl.program_id(2).to(tl.int64)
-    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    image = line % images
-    source = dy + (outer * images + image) * dy_image
-    row = line // images
-    valid_width = width
-    if DEEP:
-        source += (row // rows_pitch) * dy_slice
-        row = row % rows_pitch
-        valid_width = tl.where(row < height, width, 0)
-    source += row * dy_row
-    target = rows + outer * p_size * channels
-    for start in range(0, pitch, LANES):
-        column = start + tl.arange(0, LANES)
-        if UNIT:
-            offsets = (c * dy_channel)[:, None] + column[None, :]
-        else:
-            offsets = (c * dy_channel)[:, None] + (column * dy_column)[None, :]
-        value = tl.load(
-            source + offsets, mask=(c < channels)[:, None] & (column < valid_width)[None, :], other=0.0
-        )
-        p = line * pitch + column
-        valid = (column < pitch) & (p < p_size)
-        tl.store(
-            target + (p * channels)[:, None] + c[None, :],
-            tl.trans(value).to(rows.dtype.element_ty),
-            mask=valid[:, None] & (c < channels)[None, :],
-        )
-
-
-@triton.jit
 def weight_gradient(
     planes,
-    rows,
+    dy,
     out,
     plane_offsets,
     m_size,
     n_size,
     k_size,
-    p_size,
     p_chunk,
     p_splits,
     outer_size,
     outer_chunk,
     planes_outer,
     planes_group,
-    channels,
+    dy_outer,
+    dy_channel,
     out_split,
     GROUPS: tl.constexpr,
-    DIRECT: tl.constexpr,
     ACC: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
 ):
-    """One tile of dW[m, n] = sum over p of planes[offset(m) + p] * rows[p, n], m = (channel, tap), n = output
-    channel, over one of the pixel ranges. DIRECT: stored as out[n, m] = the filter's layout, else as partial sums
-    out[split, group, m, n]."""
+    """One tile of dW[m, n] = sum over p of dy[m, p] * planes[offset(n) + p], m = output channel, n = (channel, tap),
+    over one of the pixel ranges: out[split, group, m, n], which is the filter's layout."""
     group = tl.program_id(2) % GROUPS
     split = tl.program_id(2) // GROUPS
     m = tl.program_id(0) * BM + tl.arange(0, BM)
@@ -274,65 +232,101 @@ def weight_gradient(
     outer_end = tl.minimum(outer_begin + outer_chunk, outer_size)
     begin = (split % p_splits) * p_chunk
     end = tl.minimum(begin + p_chunk, k_size)
-    offsets = tl.load(plane_offsets + m, mask=m < m_size, other=0)
+    offsets = tl.load(plane_offsets + n, mask=n < n_size, other=0)
     planes += group.to(tl.int64) * planes_group
-    rows += group * n_size
+    rows = (group * m_size + m).to(tl.int64) * dy_channel
     acc = tl.zeros((BM, BN), dtype=ACC)
-    image_size = planes_outer.to(tl.int64)
-    rows_size = p_size.to(tl.int64) * channels
     for outer in range(outer_begin, outer_end):
-        image = planes + outer * image_size
-        image_rows = rows + outer * rows_size
+        image = planes + outer.to(tl.int64) * planes_outer
+        gradient = dy + outer.to(tl.int64) * dy_outer
         for p_start in range(begin, end, BK):
             p = p_start + tl.arange(0, BK)
             a = tl.load(
-                image + offsets[:, None] + p[None, :],
+                gradient + rows[:, None] + p[None, :],
                 mask=(m < m_size)[:, None] & (p < end)[None, :],
                 other=0.0,
             )
             b = tl.load(
-                image_rows + (p * channels)[:, None] + n[None, :],
+                image + offsets[None, :] + p[:, None],
                 mask=(p < end)[:, None] & (n < n_size)[None, :],
                 other=0.0,
             )
             acc = tl.dot(a, b, acc, input_precision="ieee", out_dtype=ACC)
-    if DIRECT:
-        target = out + group.to(tl.int64) * n_size * m_size
-        tl.store(
-            target + (n * m_size)[:, None] + m[None, :],
-            tl.trans(acc).to(out.dtype.element_ty),
-            mask=(n < n_size)[:, None] & (m < m_size)[None, :],
-        )
-    else:
-        target = out + split.to(tl.int64) * out_split + group.to(tl.int64) * m_size * n_size
-        tl.store(
-            target + (m * n_size)[:, None] + n[None, :],
-            acc,
-            mask=(m < m_size)[:, None] & (n < n_size)[None, :],
-        )
-
-
-@triton.jit
-def sum_partial_weights(partial, out, m_size, n_size, splits, out_split, BM: tl.constexpr, BN: tl.constexpr):
-    """out[group, n, m] = sum over splits of partial[split, group, m, n], in the order of the splits."""
-    group = tl.program_id(2).to(tl.int64)
-    m = tl.program_id(0) * BM + tl.arange(0, BM)
-    n = tl.program_id(1) * BN + tl.arange(0, BN)
-    valid = (m < m_size)[:, None] & (n < n_size)[None, :]
-    source = partial + group * m_size * n_size + (m * n_size)[:, None] + n[None, :]
-    total = tl.load(source, mask=valid, other=0.0)
-    split_size = out_split.to(tl.int64)
-    for split in range(1, splits):
-        total += tl.load(source + split * split_size, mask=valid, other=0.0)
+    target = out + split.to(tl.int64) * out_split + group.to(tl.int64) * m_size * n_size
     tl.store(
-        out + group * m_size * n_size + (n * m_size)[:, None] + m[None, :],
-        tl.trans(total).to(out.dtype.element_ty),
-        mask=(n < n_size)[:, None] & (m < m_size)[None, :],
+        target + (m * n_size)[:, None] + n[None, :],
+        acc.to(out.dtype.element_ty),
+        mask=(m < m_size)[:, None] & (n < n_size)[None, :],
     )
 
 
 @triton.jit
-def depthwise_forward(
+def sum_partial_weights(partial, out, size, splits, BLOCK: tl.constexpr):
+    """out = sum over splits of partial[split, :], in the order of the splits."""
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.load(partial + i, mask=i < size, other=0.0)
+    for split in range(1, splits):
+        total += tl.load(partial + split.to(tl.int64) * size + i, mask=i < size, other=0.0)
+    tl.store(out + i, total.to(out.dtype.element_ty), mask=i < size)
+
+
+@triton.jit
+def depthwise(
+    planes,
+    weights,
+    y,
+    plane_offsets,
+    weight_offsets,
+    m_size,
+    k_size,
+    groups,
+    images,
+    pitch,
+    height,
+    width,
+    planes_outer,
+    planes_group,
+    weights_row,
+    weights_group,
+    y_image,
+    y_channel,
+    y_row,
+    y_column,
+    STEP: tl.constexpr,
+    ACC: tl.constexpr,
+    TAPS: tl.constexpr,
+    ROWS: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """What `convolve_planes` computes, where k is too short for a matrix product: rows of one channel of one image, TAPS taps
+    at a time. Strides and paddings are in the planes, so that every tap is a shifted read."""
+    m = tl.program_id(1) % m_size
+    group = tl.program_id(1) // m_size % groups
+    image = tl.program_id(1) // m_size // groups
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    planes += (image // images).to(tl.int64) * planes_outer + group.to(tl.int64) * planes_group
+    weights += group.to(tl.int64) * weights_group + m * weights_row
+    y += image.to(tl.int64) * y_image + (group * m_size + m).to(tl.int64) * y_channel
+    lines = (row * images + image % images) * pitch
+    for start in range(0, width, LANES):
+        column = start + tl.arange(0, LANES)
+        valid = (row < height)[:, None] & (column < width)[None, :]
+        acc = tl.zeros((ROWS, LANES), dtype=ACC)
+        for k_start in range(0, k_size, TAPS):
+            for tap in tl.static_range(TAPS):
+                k = k_start + tap
+                weight = tl.load(weights + tl.load(weight_offsets + k)).to(ACC)
+                source = planes + tl.load(plane_offsets + k)
+                acc += weight * tl.load(source + lines[:, None] + column[None, :], mask=valid, other=0.0)
+        if STEP:
+            places = (row * y_row)[:, None] + (column * STEP)[None, :]
+        else:
+            places = (row * y_row)[:, None] + (column * y_column)[None, :]
+        tl.store(y + places, acc.to(y.dtype.element_ty), mask=valid)
+
+
+@triton.jit
+def depthwise_in_place(
     x,
     weights,
     y,
@@ -351,30 +345,32 @@ def depthwise_forward(
     y_channel,
     y_row,
     y_column,
-    MULTIPLIER: tl.constexpr,
     KH: tl.constexpr,
     KW: tl.constexpr,
-    STRIDE_H: tl.constexpr,
-    STRIDE_W: tl.constexpr,
     DILATION_H: tl.constexpr,
     DILATION_W: tl.constexpr,
+    FLIP: tl.constexpr,
     UNIT: tl.constexpr,
     ACC: tl.constexpr,
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """y[n, c, oh, ow] = sum over taps of weights[c, tap] * x[n, c // MULTIPLIER, ...], the padding masked."""
+    """y[n, c, oh, ow] = sum over taps of weights[c, tap] * x[n, c, oh + kh, ow + kw], the padding masked: few taps are not
+    worth a copy. FLIP: the taps in the reverse order, which makes it the input gradient."""
     channel = tl.program_id(2) % channels
     image = (tl.program_id(2) // channels).to(tl.int64)
     oh = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     ow = tl.program_id(0) * LANES + tl.arange(0, LANES)
-    source = x + image * x_image + (channel // MULTIPLIER).to(tl.int64) * x_channel
+    source = x + image * x_image + channel.to(tl.int64) * x_channel
     acc = tl.zeros((ROWS, LANES), dtype=ACC)
     for kh in tl.static_range(KH):
         for kw in tl.static_range(KW):
-            weight = tl.load(weights + (channel * KH + kh) * KW + kw).to(ACC)
-            row = oh * STRIDE_H - pad_top + kh * DILATION_H
-            column = ow * STRIDE_W - pad_left + kw * DILATION_W
+            tap = kh * KW + kw
+            if FLIP:
+                tap = KH * KW - 1 - tap
+            weight = tl.load(weights + channel * KH * KW + tap).to(ACC)
+            row = oh - pad_top + kh * DILATION_H
+            column = ow - pad_left + kw * DILATION_W
             row_valid = (row >= 0) & (row < height) & (oh < out_height)
             column_valid = (column >= 0) & (column < width) & (ow < out_width)
             if UNIT:
@@ -386,145 +382,61 @@ def depthwise_forward(
     target = y + image * y_image + channel.to(tl.int64) * y_channel
     valid = (oh < out_height)[:, None] & (ow < out_width)[None, :]
     if UNIT:
-        tl.store(target + (oh * y_row)[:, None] + ow[None, :], acc.to(y.dtype.element_ty), mask=valid)
+        places = (oh * y_row)[:, None] + ow[None, :]
     else:
         places = (oh * y_row)[:, None] + (ow * y_column)[None, :]
-        tl.store(target + places, acc.to(y.dtype.element_ty), mask=valid)
-
-
-@triton.jit
-def depthwise_input_gradient(
-    weights,
-    dy,
-    dx,
-    channels,
-    height,
-    width,
-    out_height,
-    out_width,
-    pad_top,
-    pad_left,
-    dx_image,
-    dx_channel,
-    dx_row,
-    dx_column,
-    dy_image,
-    dy_channel,
-    dy_row,
-    dy_column,
-    MULTIPLIER: tl.constexpr,
-    KH: tl.constexpr,
-    KW: tl.constexpr,
-    STRIDE_H: tl.constexpr,
-    STRIDE_W: tl.constexpr,
-    DILATION_H: tl.constexpr,
-    DILATION_W: tl.constexpr,
-    UNIT: tl.constexpr,
-    ACC: tl.constexpr,
-    ROWS: tl.constexpr,
-    LANES: tl.constexpr,
-):
-    """dx[n, c, ih, iw] = sum over the taps and output channels that read this pixel."""
-    channel = tl.program_id(2) % channels
-    image = (tl.program_id(2) // channels).to(tl.int64)
-    ih = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    iw = tl.program_id(0) * LANES + tl.arange(0, LANES)
-    acc = tl.zeros((ROWS, LANES), dtype=ACC)
-    dy += image * dy_image
-    dy_size = dy_channel.to(tl.int64)
-    for j in range(MULTIPLIER):
-        out_channel = channel * MULTIPLIER + j
-        source = dy + out_channel * dy_size
-        for kh in tl.static_range(KH):
-            for kw in tl.static_range(KW):
-                weight = tl.load(weights + (out_channel * KH + kh) * KW + kw).to(ACC)
-                row = ih + pad_top - kh * DILATION_H
-                column = iw + pad_left - kw * DILATION_W
-                row_valid = (row >= 0) & (row < out_height * STRIDE_H) & (ih < height)
-                column_valid = (column >= 0) & (column < out_width * STRIDE_W) & (iw < width)
-                if STRIDE_H > 1:
-                    row_valid &= row % STRIDE_H == 0
-                    row = row // STRIDE_H
-                if STRIDE_W > 1:
-                    column_valid &= column % STRIDE_W == 0
-                    column = column // STRIDE_W
-                if UNIT:
-                    offsets = (row * dy_row)[:, None] + column[None, :]
-                else:
-                    offsets = (row * dy_row)[:, None] + (column * dy_column)[None, :]
-                value = tl.load(source + offsets, mask=row_valid[:, None] & column_valid[None, :], other=0.0)
-                acc += weight * value.to(ACC)
-    target = dx + image * dx_image + channel.to(tl.int64) * dx_channel
-    valid = (ih < height)[:, None] & (iw < width)[None, :]
-    if UNIT:
-        tl.store(target + (ih * dx_row)[:, None] + iw[None, :], acc.to(dx.dtype.element_ty), mask=valid)
-    else:
-        places = (ih * dx_row)[:, None] + (iw * dx_column)[None, :]
-        tl.store(target + places, acc.to(dx.dtype.element_ty), mask=valid)
+    tl.store(target + places, acc.to(y.dtype.element_ty), mask=valid)
 
 
 @triton.jit
 def depthwise_weight_gradient(
-    x,
+    planes,
     dy,
     dw,
+    plane_offsets,
+    m_size,
     images,
+    outer_size,
+    pitch,
     height,
     width,
-    out_height,
-    out_width,
-    pad_top,
-    pad_left,
-    x_image,
-    x_channel,
-    x_row,
-    x_column,
+    planes_outer,
+    planes_group,
     dy_image,
     dy_channel,
     dy_row,
     dy_column,
-    MULTIPLIER: tl.constexpr,
-    KH: tl.constexpr,
-    KW: tl.constexpr,
-    STRIDE_H: tl.constexpr,
-    STRIDE_W: tl.constexpr,
-    DILATION_H: tl.constexpr,
-    DILATION_W: tl.constexpr,
+    taps,
     UNIT: tl.constexpr,
     ACC: tl.constexpr,
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """dw[c, kh, kw] = sum over images and pixels of dy * x; one program for each tap and channel."""
-    kh = tl.program_id(0) // KW
-    kw = tl.program_id(0) % KW
-    channel = tl.program_id(1)
-    acc = tl.zeros((ROWS, LANES), dtype=ACC)
-    x += (channel // MULTIPLIER).to(tl.int64) * x_channel
+    """dw[channel, tap] = sum over images and pixels of dy * planes[offset(tap) + ...], all taps of one channel."""
+    channel = tl.program_id(0)
+    planes += (channel // m_size).to(tl.int64) * planes_group
     dy += channel.to(tl.int64) * dy_channel
-    x_size, dy_size = x_image.to(tl.int64), dy_image.to(tl.int64)
-    for image in range(images):
-        source = x + image * x_size
-        gradient = dy + image * dy_size
-        for row_start in range(0, out_height, ROWS):
-            oh = row_start + tl.arange(0, ROWS)
-            row = oh * STRIDE_H - pad_top + kh * DILATION_H
-            row_valid = (row >= 0) & (row < height) & (oh < out_height)
-            for column_start in range(0, out_width, LANES):
-                ow = column_start + tl.arange(0, LANES)
-                column = ow * STRIDE_W - pad_left + kw * DILATION_W
-                valid = row_valid[:, None] & ((column >= 0) & (column < width) & (ow < out_width))[None, :]
-                if UNIT:
-                    offsets = (row * x_row)[:, None] + column[None, :]
-                    places = (oh * dy_row)[:, None] + ow[None, :]
-                else:
-                    offsets = (row * x_row)[:, None] + (column * x_column)[None, :]
-                    places = (oh * dy_row)[:, None] + (ow * dy_column)[None, :]
-                left = tl.load(source + offsets, mask=valid, other=0.0)
-                right = tl.load(gradient + places, mask=valid, other=0.0)
-                acc += left.to(ACC) * right.to(ACC)
-    total = tl.sum(tl.sum(acc, axis=1), axis=0)
-    tl.store(dw + channel * KH * KW + tl.program_id(0), total.to(dw.dtype.element_ty))
+    for k in range(taps):
+        offset = tl.load(plane_offsets + k)
+        acc = tl.zeros((LANES,), dtype=ACC)
+        for image in range(images * outer_size):
+            source = planes + (image // images).to(tl.int64) * planes_outer + offset
+            gradient = dy + image.to(tl.int64) * dy_image
+            for row_start in range(0, height, ROWS):
+                row = row_start + tl.arange(0, ROWS)
+                lines = (row * images + image % images) * pitch
+                for start in range(0, width, LANES):
+                    column = start + tl.arange(0, LANES)
+                    valid = (row < height)[:, None] & (column < width)[None, :]
+                    if UNIT:
+                        places = (row * dy_row)[:, None] + column[None, :]
+                    else:
+                        places = (row * dy_row)[:, None] + (column * dy_column)[None, :]
+                    left = tl.load(gradient + places, mask=valid, other=0.0).to(ACC)
+                    right = tl.load(source + lines[:, None] + column[None, :], mask=valid, other=0.0)
+                    acc += tl.sum(left * right, axis=0)
+        total = tl.sum(acc, axis=0)
+        tl.store(dw + channel * taps + k, total.to(dw.dtype.element_ty))
 
 
 @triton.jit
@@ -532,3 +444,15 @@ def widen(x, out, size, BLOCK: tl.constexpr):
     """out = x in out's dtype; the 16-bit filters are multiplied in f32."""
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(out + i, tl.load(x + i, mask=i < size, other=0.0).to(out.dtype.element_ty), mask=i < size)
+
+
+@triton.jit
+def order_filter(w, out, order, channels, out_channels, taps, BLOCK: tl.constexpr):
+    """out[group, t, output channel, channel] = w[group, output channel, channel, order[t]]: the data gradient's filter, whose
+    pairs of k are then rows that can be interleaved."""
+    t = tl.program_id(1)
+    row = tl.program_id(2)  # group and output channel
+    c = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    value = tl.load(w + (row * channels + c) * taps + tl.load(order + t), mask=c < channels, other=0.0)
+    target = (row // out_channels * taps + t) * out_channels + row % out_channels
+    tl.store(out + target * channels + c, value, mask=c < channels)
