@@ -54,9 +54,9 @@ def plan_copy(b: PlanBuilder, x: Tensor, out: Tensor) -> None:
         plan_map(b, "elementwise.first", [x.view(extents, xs)], out.view(extents, os), compute=None)
         return
     p, q = extents[dense], extents[-1]
-    if min(p, 4 * _TILE) * min(q, 4 * _TILE) < _FEW and out.numel > _FEW:  # a program would move too little
-        if plan_patterned(b, "elementwise.first", [x], out, extents, [xs, os], cost=4 * out.nbytes):
-            return
+    few = min(p, 4 * _TILE) * min(q, 4 * _TILE) < _FEW < out.numel  # a program would move too little
+    if few and plan_patterned(b, "elementwise.first", [x], out, extents, [xs, os], cost=4 * out.nbytes):
+        return
     outer = [
         (extent, own_x, own_out)
         for d, (extent, own_x, own_out) in enumerate(zip(extents, xs, os, strict=True))
