@@ -283,9 +283,26 @@ class Lanes:
             register_type(target if bits >= 32 else "i32", lanes),
             "s" if signed or bits < 32 else "u",
         )
-        name = f"llvm.fpto{kind}i.sat.{self._suffix(whole)}.{self._suffix(value.type)}"
-        result = self.intrinsic(b, "!" + name, whole, [value])
+        result = self._saturated(b, value, whole, kind == "s", lanes)
         return b.trunc(result, register_type(target, lanes)) if bits < 32 else result
+
+    def _saturated(self, b: ir.IRBuilder, value: Any, whole: Any, signed: bool, lanes: int) -> Any:
+        """f32 or f64 as an integer. LLVM takes its own saturating conversion of vectors apart, lane by lane."""
+        width = (whole.element if lanes else whole).width
+        kind = "f64" if (value.type.element if lanes else value.type) == ir.DoubleType() else "f32"
+        limit = 1 << (width - signed)
+        digits = 53 if kind == "f64" else 24
+        least = -limit if signed else 0
+        most = limit - (1 << max(width - signed - digits, 0))
+        below = b.fcmp_ordered("<", value, self.constant(kind, limit, lanes))
+        top, bottom = self.constant(kind, most, lanes), self.constant(kind, least, lanes)
+        value_in = b.select(below, value, top)
+        value_in = b.select(b.fcmp_ordered(">", value_in, bottom), value_in, bottom)
+        result = (b.fptosi if signed else b.fptoui)(value_in, whole)
+        integer = f"i{width}"
+        full = self.constant(integer, limit - 1 if signed else -1, lanes)
+        beyond = b.select(b.fcmp_unordered("uno", value, value), self.constant(integer, 0, lanes), full)
+        return b.select(below, result, beyond)
 
     # the table ----------------------------------------------------------------------------
 

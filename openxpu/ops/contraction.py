@@ -10,7 +10,7 @@ from openxpu.ops.layout import plan_copy
 from openxpu.ops.matmul import plan_product
 from openxpu.ops.plan import PlanBuilder, Tensor, dtype_constexpr
 from openxpu.ops.pointwise import compute_dtype, plan_map, plan_map_reduced
-from openxpu.ops.reduce import plan_sum
+from openxpu.ops.reduce import plan_sum, power_of_two
 
 
 def _transposed(t: Tensor) -> Tensor:
@@ -58,11 +58,12 @@ def plan_cross(b: PlanBuilder, x: Tensor, y: Tensor, out: Tensor, axis: int = FI
         axis = out.shape.index(3)
     axis %= out.ndim
     inner = math.prod(out.shape[axis + 1 :])
-    lanes = out.numel // 3
-    block = 1024
+    outer = out.numel // (3 * inner)
+    block = 1024 if inner == 1 else min(1024, max(power_of_two(inner), 16))
+    rows = 0 if inner == 1 else min(max(1024 // block, 1), power_of_two(outer))
     b.launch(
-        "contraction.cross", -(-lanes // block), x, y, out, lanes, inner, cost=6 * out.nbytes,
-        COMPUTE=dtype_constexpr(compute_dtype(out.dtype)), BLOCK=block,
+        "contraction.cross", (-(-inner // block), -(-outer // (rows or block))), x, y, out, outer, inner,
+        cost=6 * out.nbytes, COMPUTE=dtype_constexpr(compute_dtype(out.dtype)), ROWS=rows, BLOCK=block,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from openxpu.ops.layout import as_bits
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.pointwise import plan_map
+from openxpu.ops.pool import lanes_are_planes
 from openxpu.ops.reduce import accumulation_dtype, power_of_two, require_contiguous
 
 
@@ -84,6 +85,14 @@ def plan_fractional_max_pool(
         tables.append(b.constant(table))
         longest.append(max(int((table[1] - table[0]).max()), 1))
     points = math.prod(counts)
+    planes = x.shape[0] * x.shape[1]
+    if lanes_are_planes(planes, counts):
+        b.launch(
+            "pool.pool_lanes", -(-planes // 64), x, out, index, *tables, planes, *extents, *counts, *[1] * 3, *[0] * 3,
+            *longest, cost=out.numel * math.prod(longest) * 16, KIND="below", TABLE=1, INDEX=1,
+            ACC=dtype_constexpr(accumulation_dtype(x.dtype)), BLOCK=64,
+        )  # fmt: skip
+        return
     block = min(512, max(power_of_two(points), 16))
     b.launch(
         "indexed_pool.max_pool_table", (-(-points // block), x.shape[0] * x.shape[1]), x, out, index, *tables,
@@ -98,6 +107,15 @@ def plan_index_pool_grad(b: PlanBuilder, index: Tensor, d: Tensor, dx: Tensor) -
     acc = accumulation_dtype(dx.dtype)
     total = dx if dx.dtype == acc else b.scratch(dx.shape, acc)
     b.zero(total)
-    _put(b, d, index, total, True)
+    planes, counts = dx.shape[0] * dx.shape[1], d.shape[2:]
+    if d.numel and lanes_are_planes(planes, counts):
+        sizes = [1] * (5 - dx.ndim)
+        b.launch(
+            "pool.pool_grad_lanes", -(-planes // 64), None, None, index, d, total, None, None, None, planes, *sizes,
+            *dx.shape[2:], *sizes, *counts, *[1] * 3, *[0] * 3, *[1] * 3, cost=8 * d.nbytes, KIND="max", TABLE=0, INDEX=1,
+            ACC=dtype_constexpr(acc), BLOCK=64,
+        )  # fmt: skip
+    else:
+        _put(b, d, index, total, True)
     if total is not dx:
         plan_map(b, "elementwise.first", [total], dx, compute=None)

@@ -12,7 +12,7 @@ import numpy as np
 
 from openxpu.ops.creation import plan_arange, plan_full
 from openxpu.ops.plan import FLOATS, NUMPY_NAMES, PlanBuilder, Tensor, Unsupported, dtype_constexpr
-from openxpu.ops.pointwise import broadcast_strides, collapse, compute_dtype, plan_map
+from openxpu.ops.pointwise import broadcast_strides, collapse, compute_dtype, plan_map, plan_patterned
 from openxpu.ops.reduce import power_of_two
 from openxpu.ops.run import run
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _BITS = {1: "u8", 2: "i16", 4: "i32", 8: "i64"}
 _TILE = 64
 _ROW_ELEMENTS = 16384
+_FEW = 512
 
 
 def as_bits(tensor: Tensor) -> Tensor:
@@ -53,6 +54,9 @@ def plan_copy(b: PlanBuilder, x: Tensor, out: Tensor) -> None:
         plan_map(b, "elementwise.first", [x.view(extents, xs)], out.view(extents, os), compute=None)
         return
     p, q = extents[dense], extents[-1]
+    few = min(p, 4 * _TILE) * min(q, 4 * _TILE) < _FEW < out.numel  # a program would move too little
+    if few and plan_patterned(b, "elementwise.first", [x], out, extents, [xs, os], cost=4 * out.nbytes):
+        return
     outer = [
         (extent, own_x, own_out)
         for d, (extent, own_x, own_out) in enumerate(zip(extents, xs, os, strict=True))

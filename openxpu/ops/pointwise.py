@@ -27,6 +27,9 @@ _BLOCK = 8192  # elements of a program in one line: tens of KB
 _PROGRAM_ELEMENTS = 16384  # elements of a program that takes rows
 _SHORT_ROWS = 8  # row dimensions below this give way to a longer one
 _SHORT = 16  # inner dimensions below this are gathered
+_NARROW = 128  # inner dimensions below this are worth a copy of a small operand that makes them longer
+_REPEATED = 65536  # elements of such a copy
+_PATTERN = 2048  # elements of a block whose offsets are a table
 
 
 def compute_dtype(dtype: str) -> str:
@@ -102,6 +105,90 @@ def division(divisor: int) -> tuple[int, int]:
     return -(-(1 << shift) // divisor), shift
 
 
+def plan_patterned(
+    b: PlanBuilder,
+    function: str,
+    inputs: Sequence[Tensor],
+    out: Tensor,
+    extents: Sequence[int],
+    steps: Sequence[Sequence[int]],
+    scalars: Sequence[Scalar] = (),
+    compute: str | None = None,
+    cost: int = 0,
+) -> bool:
+    """plan_map of short dimensions: those that make a block of _PATTERN elements have the same offsets in every block,
+    so they are a table. `steps`: the strides of the inputs, then of out. False: the block spans too much."""
+    inner, at = 1, len(extents)
+    while at > 0 and inner * extents[at - 1] <= _PATTERN:
+        at -= 1
+        inner *= extents[at]
+    extent, row_steps = 1, [0] * len(steps)
+    if at > 0:
+        at -= 1
+        extent, row_steps = extents[at], [own[at] for own in steps]
+    chunks = -(-extent // max(1, min(extent, _PATTERN // inner)))
+    each = -(-extent // chunks)
+    block = (each, *extents[at + 1 :]) if at < len(extents) and extent > 1 else tuple(extents)
+    patterns: list[np.ndarray] = []
+    units: list[int | None] = []
+    for own, row in zip(steps, row_steps, strict=True):
+        strides = (row, *own[at + 1 :]) if at < len(extents) and extent > 1 else tuple(own)
+        offsets = np.zeros(block, np.int64)
+        for d, (length, stride) in enumerate(zip(block, strides, strict=True)):
+            offsets += (np.arange(length) * stride).reshape(-1, *(1,) * (len(block) - 1 - d))
+        flat = offsets.ravel()
+        if abs(flat).max() >= 2**31:
+            return False
+        units.append(0 if not flat.any() else 1 if (flat == np.arange(flat.size)).all() else None)
+        patterns.append(flat.astype(np.int32))
+    outer = [(n, *(own[d] for own in steps)) for d, n in enumerate(extents[:at])][::-1] if extent > 1 else []
+    count = len(inputs)
+    table = [(n, *own[:-1], *[0] * (3 - count), own[-1]) for n, *own in outer]
+    wanted = [b.constant(p) if unit is None else None for p, unit in zip(patterns, units, strict=True)]
+    absent = [None] * (3 - count)
+    kind = scalar_kind(compute or compute_dtype(inputs[0].dtype))
+    values = [scalar_as(value, kind) for value in scalars]
+    values += [0] * (3 - len(values))
+    b.launch(
+        "pointwise.patterned", math.prod(n for n, *_ in outer) * chunks,
+        *inputs, *absent, out, *wanted[:-1], *absent, wanted[-1],
+        b.constant(np.array(table, np.int64)) if table else None, extent, chunks, each, inner,
+        *row_steps[:-1], *[0] * (3 - count), row_steps[-1], *values, cost=cost,
+        FN=function_constexpr(function), INPUTS=count, SCALARS=len(scalars),
+        COMPUTE=None if compute is None else dtype_constexpr(compute),
+        XS=units[0], YS=units[1] if count > 1 else 0, ZS=units[2] if count > 2 else 0, OS=units[-1],
+        OUTER=len(table), BLOCK=_PATTERN,
+    )  # fmt: skip
+    return True
+
+
+def _repeated(
+    b: PlanBuilder, inputs: Sequence[Tensor], extents: list[int], steps: list[list[int]]
+) -> list[Tensor] | None:
+    """The inputs with those that repeat over the outer dimensions written out once for all inner ones, so that these
+    go together as one. `steps`: the strides of the inputs, then of out."""
+    for at in range(1, len(extents) - 1):
+        inner = math.prod(extents[at:])
+        if inner > _REPEATED or math.prod(extents[:at]) < _SHORT_ROWS:
+            continue
+        dense = [own[-1] == 1 and collapse(extents[at:], [own[at:]])[0] == [inner] for own in steps]
+        if dense[-1] and all(d or not any(own[:at]) for d, own in zip(dense, steps, strict=True)):
+            break
+    else:
+        return None
+    from openxpu.ops.layout import plan_copy
+
+    made = []
+    for x, own, line in zip(inputs, steps, dense, strict=False):
+        if line or not any(own):
+            made.append(x.view(tuple(extents), tuple(own)))
+            continue
+        whole = b.scratch(tuple(extents[at:]), x.dtype)
+        plan_copy(b, x.view(tuple(extents[at:]), tuple(own[at:])), whole)
+        made.append(whole)
+    return made
+
+
 def _block(extent: int) -> int:
     """Inner block of a row kernel: few variants, little waste at the end of rows."""
     return 1024 if extent >= 1024 else 256 if extent >= 256 else 64 if extent >= 64 else 16
@@ -136,6 +223,13 @@ def plan_map(
     values += [0] * (3 - len(values))
     strides = [broadcast_strides(tensor, out.shape) for tensor in inputs]
     extents, (*steps, out_steps) = collapse(out.shape, [*strides, out.strides])
+    if len(inputs) > 1 and len(extents) > 2 and extents[-1] < _NARROW and out.numel > _BLOCK:
+        repeated = _repeated(b, inputs, extents, [*steps, out_steps])
+        if repeated is not None:
+            inputs = repeated
+            out = out.view(tuple(extents), tuple(out_steps))
+            strides = [broadcast_strides(tensor, out.shape) for tensor in inputs]
+            extents, (*steps, out_steps) = collapse(out.shape, [*strides, out.strides])
     pointers = [*inputs, *[None] * (3 - len(inputs)), out]
     cost = out.numel * (sum(tensor.itemsize for tensor in inputs) + out.itemsize) * effort
     shared = {
@@ -154,6 +248,14 @@ def plan_map(
             "pointwise.flat", -(-n // block), *pointers, n, *values, cost=cost,
             **shared, XS=xs, YS=ys, ZS=zs, STREAM=int(streams(out)), BLOCK=block,
         )  # fmt: skip
+        return
+    if (
+        extents[-1] < _SHORT
+        and n > _BLOCK
+        and plan_patterned(
+            b, function, inputs, out, extents, [*steps[: len(inputs)], out_steps], scalars, compute, cost * 2
+        )
+    ):
         return
     span = max(
         sum((extent - 1) * abs(step) for extent, step in zip(extents, own, strict=True))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _UNROLLED = (
     49  # windows of up to so many taps have their own kernel, which is faster and takes longer to compile
 )
+_FEW = 64  # windows of a plane that one lane takes, when there are planes enough
+_PLANES = 64  # planes of a program then
 _Edges = tuple[tuple[int, ...], tuple[int, ...]]
 Numbers = tuple[int, ...]
 
@@ -144,6 +146,11 @@ def _channels_first(b: PlanBuilder, x: Tensor | None) -> Tensor | None:
     return out
 
 
+def lanes_are_planes(planes: int, out_extents: Sequence[int]) -> bool:
+    """Whether planes are so small and so many that each is best left to one lane."""
+    return math.prod(out_extents) <= _FEW and planes >= 4 * _PLANES
+
+
 def plan_pool(
     b: PlanBuilder,
     x: Tensor,
@@ -180,6 +187,13 @@ def plan_pool(
         b.launch(
             "pool.pool_pixels", grid, x, out, *tables, channels, *_numbers(pooling, extents, out_extents),
             cost=cost, **flags, **last_flags, ROWS=rows, BLOCK=block,
+        )  # fmt: skip
+        return
+    if lanes_are_planes(images * channels, out_extents):
+        b.launch(
+            "pool.pool_lanes", -(-images * channels // _PLANES), x, out, index, *_deep(tables, None), images * channels,
+            *_plane_numbers(pooling, extents, out_extents), cost=2 * cost, **flags, INDEX=int(index is not None),
+            ACC=dtype_constexpr(acc), BLOCK=_PLANES,
         )  # fmt: skip
         return
     block = min(256, max(power_of_two(out_extents[-1]), 16))
@@ -232,6 +246,12 @@ def plan_pool_grad(
         b.launch(
             "pool.pool_grad_pixels", grid, x, out, dout, total, *tables, channels,
             *_numbers(pooling, extents, out_extents), cost=cost, **flags, ACC=acc, ROWS=rows, BLOCK=block,
+        )  # fmt: skip
+    elif lanes_are_planes(images * channels, out_extents):
+        b.launch(
+            "pool.pool_grad_lanes", -(-images * channels // _PLANES), x, out, index, dout, total, *_deep(tables, None),
+            images * channels, *_plane_numbers(pooling, extents, out_extents), cost=2 * cost, **flags,
+            INDEX=int(index is not None), ACC=acc, BLOCK=_PLANES,
         )  # fmt: skip
     else:
         block = min(256, max(power_of_two(out_extents[-1]), 16))

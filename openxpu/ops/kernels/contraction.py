@@ -4,11 +4,19 @@ import triton.language as tl
 
 
 @triton.jit
-def cross(x, y, out, lanes, inner, COMPUTE: tl.constexpr, BLOCK: tl.constexpr):
-    """out = x cross y along the middle of [outer, 3, inner]. A lane owns one (outer, inner)."""
-    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    mask = lane < lanes
-    at = (lane // inner) * 3 * inner + lane % inner
+def cross(x, y, out, outer, inner, COMPUTE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """out = x cross y along the middle of [outer, 3, inner]. ROWS 0: inner is 1, and lanes are vectors."""
+    if ROWS == 0:
+        lane = tl.program_id(1).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        mask = lane < outer
+        at = lane * 3
+    else:
+        first = tl.program_id(1).to(tl.int64) * ROWS
+        column = tl.program_id(0) * BLOCK
+        row = tl.arange(0, ROWS)
+        lane = tl.arange(0, BLOCK)
+        mask = (row < outer - first)[:, None] & (lane < inner - column)[None, :]
+        at = first * 3 * inner + column + (row * 3 * inner)[:, None] + lane[None, :]
     x0 = tl.load(x + at, mask=mask).to(COMPUTE)
     x1 = tl.load(x + at + inner, mask=mask).to(COMPUTE)
     x2 = tl.load(x + at + 2 * inner, mask=mask).to(COMPUTE)

@@ -170,3 +170,55 @@ def gathered(
         zv = load(z, oz, mask, COMPUTE)
     value = apply(FN, INPUTS, SCALARS, xv, yv, zv, a, b, c)
     tl.store(out + oo, value.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def at_pattern(pattern, lane, mask, STEP: tl.constexpr):
+    """Offsets of a block: 1: without gaps, 0: one element, None: from the table."""
+    if STEP is None:
+        offsets = tl.load(pattern + lane, mask=mask, other=0)
+    else:
+        offsets = lane * STEP
+    return offsets
+
+
+@triton.jit
+def patterned(
+    x, y, z, out, px, py, pz, po, table, extent, chunks, each, inner, xr, yr, zr, outr, a, b, c,
+    FN: tl.constexpr, INPUTS: tl.constexpr, SCALARS: tl.constexpr, COMPUTE: tl.constexpr,
+    XS: tl.constexpr, YS: tl.constexpr, ZS: tl.constexpr, OS: tl.constexpr,
+    OUTER: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Any strides: a program takes `each` of `extent` steps of one dimension with the `inner` elements below each, whose
+    offsets px, py, pz, po are the same in all programs. `table` is that of `strided`."""
+    program = tl.program_id(0).to(tl.int64)
+    rest = program // chunks
+    first = (program - rest * chunks) * each
+    lane = tl.arange(0, BLOCK)
+    mask = lane < tl.minimum(each, extent - first) * inner
+    ox = first * xr
+    oy = first * yr
+    oz = first * zr
+    oo = first * outr
+    for d in tl.static_range(OUTER):
+        index = rest
+        if d < OUTER - 1:
+            size = tl.load(table + 5 * d)
+            quotient = rest // size
+            index = rest - quotient * size
+            rest = quotient
+        ox += index * tl.load(table + 5 * d + 1)
+        oo += index * tl.load(table + 5 * d + 4)
+        if INPUTS > 1:
+            oy += index * tl.load(table + 5 * d + 2)
+        if INPUTS > 2:
+            oz += index * tl.load(table + 5 * d + 3)
+    xv = load(x + ox, at_pattern(px, lane, mask, XS), mask, COMPUTE)
+    yv = xv
+    zv = xv
+    if INPUTS > 1:
+        yv = load(y + oy, at_pattern(py, lane, mask, YS), mask, COMPUTE)
+    if INPUTS > 2:
+        zv = load(z + oz, at_pattern(pz, lane, mask, ZS), mask, COMPUTE)
+    value = apply(FN, INPUTS, SCALARS, xv, yv, zv, a, b, c)
+    tl.store(out + oo + at_pattern(po, lane, mask, OS), value.to(out.dtype.element_ty), mask=mask)

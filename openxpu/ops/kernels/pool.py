@@ -33,6 +33,134 @@ def larger(acc, v):
 
 
 @triton.jit
+def edges_of(o, table, extent, out_extent, stride, pad, k, TABLE: tl.constexpr):
+    """Start, end inside the image, and length for the divisor of window number `o` in one dimension."""
+    if TABLE:
+        start = tl.load(table + o)
+        end = tl.load(table + out_extent + o)
+        padded = end - start
+    else:
+        start = o * stride - pad
+        padded = tl.minimum(start + k, extent + pad) - start
+        end = tl.minimum(start + k, extent)
+        start = tl.maximum(start, 0)
+    return start, end, padded
+
+
+@triton.jit
+def pool_lanes(
+    x, out, index, table_d, table_h, table_w, planes, depth, height, width, out_depth, out_height, out_width, sd, sh, sw,
+    pd, ph, pw, kd, kh, kw, KIND: tl.constexpr, TABLE: tl.constexpr, INDEX: tl.constexpr, ACC: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """pool_planes for planes of few windows: each lane has a plane. KIND "below": "max" that passes over NaN and begins
+    at the lowest number."""
+    first = tl.program_id(0).to(tl.int64) * BLOCK
+    lane = tl.arange(0, BLOCK)
+    mask = lane < planes - first
+    pixels = depth * height * width
+    points = out_depth * out_height * out_width
+    x += first * pixels
+    out += first * points
+    if INDEX:
+        index += first * points
+    for od in range(0, out_depth):
+        d0, d1, dn = edges_of(od, table_d, depth, out_depth, sd, pd, kd, TABLE and table_d is not None)
+        for oh in range(0, out_height):
+            h0, h1, hn = edges_of(oh, table_h, height, out_height, sh, ph, kh, TABLE)
+            for ow in range(0, out_width):
+                w0, w1, wn = edges_of(ow, table_w, width, out_width, sw, pw, kw, TABLE)
+                if KIND == "max":
+                    acc = tl.full((BLOCK,), float("-inf"), ACC)
+                elif KIND == "below":
+                    acc = tl.full((BLOCK,), -3.4028234663852886e38, ACC)
+                else:
+                    acc = tl.zeros((BLOCK,), ACC)
+                where = tl.full((BLOCK,), -1, tl.int32)
+                for d in range(d0, d1):
+                    for h in range(h0, h1):
+                        for w in range(w0, w1):
+                            at = (d * height + h) * width + w
+                            v = tl.load(x + at + lane * pixels, mask=mask, other=0).to(ACC)
+                            if KIND == "max":
+                                better = larger(acc, v)
+                                if INDEX:
+                                    where = tl.where(better | (where < 0), at, where)
+                                acc = tl.where(better, v, acc)
+                            elif KIND == "below":
+                                better = acc < v
+                                where = tl.where(better, at, where)
+                                acc = tl.where(better, v, acc)
+                            else:
+                                acc += v
+                if KIND == "avg":
+                    acc = acc / ((d1 - d0) * (h1 - h0) * (w1 - w0)).to(ACC)
+                elif KIND == "avg_padded":
+                    acc = acc / (dn * hn * wn).to(ACC)
+                to = (od * out_height + oh) * out_width + ow
+                tl.store(out + to + lane * points, acc.to(out.dtype.element_ty), mask=mask)
+                if INDEX:
+                    tl.store(index + to + lane * points, where.to(index.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def pool_grad_lanes(
+    x, out, index, dout, dx, table_d, table_h, table_w, planes, depth, height, width, out_depth, out_height, out_width, sd,
+    sh, sw, pd, ph, pw, kd, kh, kw, KIND: tl.constexpr, TABLE: tl.constexpr, INDEX: tl.constexpr, ACC: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """pool_grad_planes for planes of few windows: each lane has a plane, so it takes the windows in order."""
+    first = tl.program_id(0).to(tl.int64) * BLOCK
+    lane = tl.arange(0, BLOCK)
+    mask = lane < planes - first
+    pixels = depth * height * width
+    points = out_depth * out_height * out_width
+    dout += first * points
+    dx += first * pixels
+    if KIND == "max":
+        if INDEX:
+            index += first * points
+        else:
+            x += first * pixels
+            out += first * points
+    for od in range(0, out_depth):
+        d0, d1, dn = edges_of(od, table_d, depth, out_depth, sd, pd, kd, TABLE and table_d is not None)
+        for oh in range(0, out_height):
+            h0, h1, hn = edges_of(oh, table_h, height, out_height, sh, ph, kh, TABLE)
+            for ow in range(0, out_width):
+                w0, w1, wn = edges_of(ow, table_w, width, out_width, sw, pw, kw, TABLE)
+                cell = (od * out_height + oh) * out_width + ow
+                g = tl.load(dout + cell + lane * points, mask=mask, other=0).to(ACC)
+                if KIND == "avg":
+                    g = g / ((d1 - d0) * (h1 - h0) * (w1 - w0)).to(ACC)
+                elif KIND == "avg_padded":
+                    g = g / (dn * hn * wn).to(ACC)
+                elif not INDEX:
+                    top = tl.load(out + cell + lane * points, mask=mask, other=0)
+                if INDEX:
+                    to = tl.load(index + cell + lane * points, mask=mask, other=-1).to(tl.int32)
+                    found = mask & (to >= 0) & (to < pixels)
+                    to = dx + lane * pixels + to
+                    tl.store(to, tl.load(to, mask=found, other=0) + g, mask=found)
+                else:
+                    where = tl.full((BLOCK,), -1, tl.int32)
+                    for d in range(d0, d1):
+                        for h in range(h0, h1):
+                            for w in range(w0, w1):
+                                at = (d * height + h) * width + w
+                                if KIND == "max":
+                                    same = tl.load(x + at + lane * pixels, mask=mask, other=0) == top
+                                    where = tl.where(same & (where < 0), at, where)
+                                else:
+                                    to = dx + at + lane * pixels
+                                    tl.store(to, tl.load(to, mask=mask, other=0) + g, mask=mask)
+                    if KIND == "max":
+                        found = mask & (where >= 0)
+                        to = dx + lane * pixels + where
+                        tl.store(to, tl.load(to, mask=found, other=0) + g, mask=found)
+
+
+@triton.jit
 def plane_tap(
     x, acc, where, first, h, w, h1, w1, rows, columns, width, KIND: tl.constexpr, INDEX: tl.constexpr
 ):
