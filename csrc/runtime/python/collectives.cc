@@ -32,8 +32,7 @@ Enum number_of(const std::string& name, std::initializer_list<const char*> names
 
 DataType type_of(const std::string& name) {
   return number_of<DataType>(name,
-                             {"bool", "uint8", "int8", "int16", "int32", "int64", "float16",
-                              "bfloat16", "float32", "float64", "complex64", "complex128"},
+                             {"bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64", "c64", "c128"},
                              "dtype");
 }
 ReduceOp op_of(const std::string& name) {
