@@ -1,12 +1,13 @@
 # Starts the ranks of a group as processes on this machine.
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 
 def spawn(function: Callable[..., Any], ranks: int, *arguments: Any, timeout: float = 600.0) -> list[Any]:
@@ -55,18 +56,16 @@ def _collect(pipes: list[Any], timeout: float) -> list[Any]:
         if not ready:
             late = ", ".join(str(numbers[id(p)]) for p in waiting)
             raise TimeoutError(f"rank {late} did not end within {timeout} s")
-        for pipe in ready:
+        for pipe in cast("list[Any]", ready):
             rank = numbers[id(pipe)]
             try:
-                kind, value = pipe.recv()  # type: ignore[attr-defined]
+                kind, value = pipe.recv()
             except (EOFError, ConnectionResetError):
                 kind, value = "failed", "the process died"
             if kind == "id":
                 for other in pipes:
-                    try:
+                    with contextlib.suppress(BrokenPipeError):  # it died: its own turn tells
                         other.send(value)
-                    except BrokenPipeError:
-                        pass  # it died: its own turn tells
                 continue
             waiting.remove(pipe)
             (found if kind == "done" else failures)[rank] = value

@@ -47,7 +47,7 @@ def reduced(all_x: list[np.ndarray], op: str) -> np.ndarray:
 
 def same(array: openxpu.Array, expected: np.ndarray, what: str) -> None:
     found = openxpu.to_numpy(array)
-    assert found.shape == expected.shape and found.dtype == expected.dtype, what
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype), what
     assert found.tobytes() == expected.tobytes() or np.array_equal(found, expected, equal_nan=True), what
 
 
@@ -205,5 +205,5 @@ def disagree(group, how: str) -> str:
         return failure_of(lambda: group.receive(openxpu.empty((5,)), 0))
     if how == "letter":
         group.send(x, 1)
-        return failure_of(lambda: group.barrier())
+        return failure_of(group.barrier)
     return failure_of(lambda: group.all_reduce(x))

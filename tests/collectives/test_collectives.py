@@ -67,7 +67,8 @@ def test_ranks_that_disagree(how, monkeypatch):
         "kind": "rank 1 called broadcast of 1000 float32, root 0",
         "letter": "Rank 0 sent 1000 float32 to rank 1, which receives 5 float32",
     }[how]
-    assert expected in first and expected in second
+    assert expected in first
+    assert expected in second
 
 
 def test_a_rank_that_never_joins(monkeypatch):
@@ -76,7 +77,9 @@ def test_a_rank_that_never_joins(monkeypatch):
     import sys
 
     script = "from openxpu.collectives import *; Group(unique_id(), 3, 0)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60
+    )
     assert "waited 1 s for rank 1, 2 to join" in done.stderr
 
 
@@ -86,7 +89,7 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match="no reduction; known are sum, prod"):
         group.all_reduce(x, "median")
     with pytest.raises(
-        openxpu.Error, match="receiver of a collective is rank 5; communicator .* has ranks 0 to 0"
+        openxpu.Error, match=r"receiver of a collective is rank 5; communicator .* has ranks 0 to 0"
     ):
         group.send(x, 5)
     with pytest.raises(openxpu.Error, match="average does not exist for bool"):
