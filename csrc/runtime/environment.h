@@ -15,6 +15,7 @@ struct Environment {
   bool guard = false;       // OPENXPU_GUARD=1: every block ends at a page without access
   bool shared_arena =
       false;  // OPENXPU_ARENA=private|shared; the default depends on PADDLE_TRAINERS_NUM
+  int64_t collective_timeout_ns = 60'000'000'000;  // OPENXPU_COLLECTIVE_TIMEOUT, in seconds
   std::string run_directory;  // where processes publish their records: OPENXPU_RUN_DIR
 };
 

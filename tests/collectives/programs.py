@@ -1,0 +1,209 @@
+# What the ranks of the tests run; every result is compared with NumPy on the rank itself.
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+
+import openxpu
+
+INTEGERS = {"u8": np.uint8, "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64}
+FLOATS = {"f16": np.float16, "f32": np.float32, "f64": np.float64}
+COMPLEX = {"c64": np.complex64, "c128": np.complex128}
+ALL = {"bool": np.bool_, **INTEGERS, **FLOATS, **COMPLEX}
+
+
+def drawn(dtype: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    if dtype == "bool":
+        return rng.integers(0, 2, shape).astype(np.bool_)
+    if dtype in INTEGERS:
+        return rng.integers(0, 100, shape).astype(INTEGERS[dtype])
+    if dtype in COMPLEX:
+        return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(COMPLEX[dtype])
+    return rng.standard_normal(shape).astype(FLOATS[dtype])
+
+
+def reduced(all_x: list[np.ndarray], op: str) -> np.ndarray:
+    """In the order of the ranks, in f32 for f16, rounded once; truth values by "or" and "and"."""
+    dtype = all_x[0].dtype
+    if dtype == np.bool_:
+        return np.any(all_x, 0) if op in ("sum", "max") else np.all(all_x, 0)
+    wide = [x.astype(np.float32) if dtype == np.float16 else x for x in all_x]
+    step = {"sum": np.add, "avg": np.add, "prod": np.multiply, "min": np.minimum, "max": np.maximum}[op]
+    total = wide[0]
+    with np.errstate(all="ignore"):
+        for x in wide[1:]:
+            total = step(total, x)
+        if op == "avg" and np.issubdtype(dtype, np.integer):
+            total = np.trunc(total / len(wide))
+        elif op == "avg":
+            real = total.real.dtype.type
+            total = (np.ascontiguousarray(total).view(real) / real(len(wide))).view(total.dtype)
+        return total.astype(dtype)
+
+
+def same(array: openxpu.Array, expected: np.ndarray, what: str) -> None:
+    found = openxpu.to_numpy(array)
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype), what
+    assert found.tobytes() == expected.tobytes() or np.array_equal(found, expected, equal_nan=True), what
+
+
+def every_collective(group, dtypes: list[str], sizes: list[int]) -> int:
+    """The number of comparisons."""
+    n, me, cases = group.ranks, group.rank, 0
+    for dtype in dtypes:
+        ops = (
+            ("sum", "avg")
+            if dtype in COMPLEX
+            else ("sum", "prod", "min", "max", *(() if dtype == "bool" else ("avg",)))
+        )
+        for size in sizes:
+            every = [drawn(dtype, (size,), 100 * size + r) for r in range(n)]
+            mine = openxpu.from_numpy(every[me])
+            what = f"{dtype} {size}"
+            for op in ops:
+                same(group.all_reduce(mine, op), reduced(every, op), f"all_reduce {op} {what}")
+                inside = openxpu.from_numpy(every[me])
+                same(
+                    group.all_reduce(inside, op, out=inside),
+                    reduced(every, op),
+                    f"all_reduce in place {op} {what}",
+                )
+                root = size % n
+                out = group.reduce(mine, root, op)
+                if me == root:
+                    same(out, reduced(every, op), f"reduce {op} {what}")
+                cases += 3
+                parts = [drawn(dtype, (n, size), 7 * size + r) for r in range(n)]
+                out = group.reduce_scatter(openxpu.from_numpy(parts[me]), op)
+                same(out, reduced(parts, op)[me], f"reduce_scatter {op} {what}")
+            root = (size + 1) % n
+            copy = openxpu.from_numpy(every[me])
+            same(group.broadcast(copy, root), every[root], f"broadcast {what}")
+            same(group.all_gather(mine), np.stack(every), f"all_gather {what}")
+            counts = [[(size + 3 * a + b) % (size + 1) for b in range(n)] for a in range(n)]  # from a to b
+            payload = [[drawn(dtype, (counts[a][b],), 31 * a + b) for b in range(n)] for a in range(n)]
+            outs = [openxpu.empty((counts[p][me],), dtype) for p in range(n)]
+            group.all_to_all([openxpu.from_numpy(x) for x in payload[me]], outs)
+            for p in range(n):
+                same(outs[p], payload[p][me], f"all_to_all {what}")
+            # A ring of sends before receives would stand still without buffers.
+            group.send(mine, (me + 1) % n)
+            same(
+                group.receive(openxpu.empty((size,), dtype), (me - 1) % n),
+                every[(me - 1) % n],
+                f"send {what}",
+            )
+            same(mine, every[me], f"input of {what}")
+            cases += 5
+    group.barrier()
+    return cases
+
+
+def bf16(group) -> int:
+    """Sums of bf16 are those of f32, rounded once to even."""
+    import ml_dtypes
+
+    for size in (1, 33, 70001):
+        every = [
+            np.random.default_rng(r).standard_normal(size).astype(ml_dtypes.bfloat16)
+            for r in range(group.ranks)
+        ]
+        total = every[0].astype("f4")
+        for x in every[1:]:
+            total = total + x.astype("f4")
+        out = openxpu.to_numpy(group.all_reduce(openxpu.from_numpy(every[group.rank])))
+        assert np.array_equal(
+            np.asarray(out).view(np.uint16), total.astype(ml_dtypes.bfloat16).view(np.uint16)
+        )
+    return 3
+
+
+def interleaved(group, ids: list[bytes], seed: int) -> int:
+    """Random collectives on several groups and streams, with delays that differ from rank to rank."""
+    from openxpu.collectives import Group
+
+    common, own = np.random.default_rng(seed), np.random.default_rng(seed + 1000 * (group.rank + 1))
+    groups = [
+        group,
+        *(Group(i, group.ranks, (group.rank + k + 1) % group.ranks, group.rank) for k, i in enumerate(ids)),
+    ]
+    streams = [openxpu.Stream() for _ in groups]
+    waiting = []
+    for _ in range(120):
+        k, size, kind = (
+            int(common.integers(len(groups))),
+            int(common.integers(1, 20000)),
+            int(common.integers(3)),
+        )
+        g, stream = groups[k], streams[k]
+        # Ranks of the k-th group are this group's, turned by k.
+        every = [drawn("f32", (size,), 13 * size + (r - k) % g.ranks) for r in range(g.ranks)]
+        x = openxpu.from_numpy(every[g.rank])
+        openxpu.synchronize()
+        if own.random() < 0.2:
+            time.sleep(float(own.random()) * 0.004)
+        with stream:
+            if kind == 0:
+                waiting.append((g.all_reduce(x, stream=stream), reduced(every, "sum"), x))
+            elif kind == 1:
+                waiting.append((g.all_gather(x, stream=stream), np.stack(every), x))
+            else:
+                g.send(x, (g.rank + 1) % g.ranks, stream=stream)
+                source = (g.rank - 1) % g.ranks
+                waiting.append((g.receive(openxpu.empty((size,)), source, stream=stream), every[source], x))
+    for stream in streams:
+        stream.synchronize()
+    for out, expected, _ in waiting:
+        same(out, expected, "interleaved")
+    return len(waiting)
+
+
+# ---- faults ----
+
+
+def failure_of(call) -> str:
+    try:
+        call()
+        openxpu.synchronize()
+    except openxpu.Error as error:
+        return str(error)
+    return "no failure"
+
+
+def one_stops(group, how: str) -> tuple[str, str, float]:
+    """Rank 1 goes in the middle; what the others then see at this call and at the next, and after how long."""
+    x = openxpu.zeros((100000,))
+    group.all_reduce(x)
+    openxpu.synchronize()
+    if group.rank == 1:
+        if how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif how == "leaves":
+            os._exit(0)
+        else:
+            time.sleep(6)
+            return "", "", 0.0
+    begin = time.monotonic()
+    first = failure_of(lambda: group.all_reduce(x))
+    took = time.monotonic() - begin
+    return first, failure_of(lambda: group.all_reduce(x)), took
+
+
+def disagree(group, how: str) -> str:
+    x = openxpu.zeros((1000,))
+    if group.rank == 1:
+        if how == "size":
+            return failure_of(lambda: group.all_reduce(x.view((999,))))
+        if how == "dtype":
+            return failure_of(lambda: group.all_reduce(openxpu.zeros((1000,), "i32")))
+        if how == "kind":
+            return failure_of(lambda: group.broadcast(x))
+        return failure_of(lambda: group.receive(openxpu.empty((5,)), 0))
+    if how == "letter":
+        group.send(x, 1)
+        return failure_of(group.barrier)
+    return failure_of(lambda: group.all_reduce(x))
