@@ -15,7 +15,18 @@
 namespace openxpu {
 
 enum class DataType : uint32_t {
-  kBool, kUint8, kInt8, kInt16, kInt32, kInt64, kFloat16, kBfloat16, kFloat32, kFloat64, kComplex64, kComplex128
+  kBool,
+  kUint8,
+  kInt8,
+  kInt16,
+  kInt32,
+  kInt64,
+  kFloat16,
+  kBfloat16,
+  kFloat32,
+  kFloat64,
+  kComplex64,
+  kComplex128
 };
 enum class ReduceOp : uint32_t { kSum, kProduct, kMin, kMax, kAverage };
 
@@ -24,11 +35,11 @@ const char* name_of(DataType type);
 
 // What rank 0 makes and hands to the others by any means. Valid while its process lives.
 struct UniqueId {
-  int32_t process;      // who holds the control block
-  int32_t descriptor;   // its file descriptor there
-  uint64_t started;     // when that process was started: numbers of processes come again
-  uint64_t token;       // random, also inside the control block
-  char machine[64];     // boot id: the same only on one machine
+  int32_t process;     // who holds the control block
+  int32_t descriptor;  // its file descriptor there
+  uint64_t started;    // when that process was started: numbers of processes come again
+  uint64_t token;      // random, also inside the control block
+  char machine[64];    // boot id: the same only on one machine
 };
 UniqueId make_unique_id();  // throws Error
 
@@ -45,17 +56,21 @@ class Communicator {
   // All of these return at once; failures show when the stream is waited for, and every later call
   // throws Error. Buffers are card memory. `count` is in elements. A buffer may be both input and
   // output where it begins at the same element; other overlaps are not allowed.
-  void all_reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op, Stream& stream);
-  void reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op, int root, Stream& stream);
-  void broadcast(const void* in, void* out, uint64_t count, DataType type, int root, Stream& stream);
+  void all_reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op,
+                  Stream& stream);
+  void reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op, int root,
+              Stream& stream);
+  void broadcast(const void* in, void* out, uint64_t count, DataType type, int root,
+                 Stream& stream);
   // `count` of each rank; out has ranks * count.
   void all_gather(const void* in, void* out, uint64_t count, DataType type, Stream& stream);
   // `count` of each rank; in has ranks * count.
-  void reduce_scatter(const void* in, void* out, uint64_t count, DataType type, ReduceOp op, Stream& stream);
+  void reduce_scatter(const void* in, void* out, uint64_t count, DataType type, ReduceOp op,
+                      Stream& stream);
   // One buffer and one count for each rank, in both directions.
   void all_to_all(const std::vector<const void*>& in, const std::vector<uint64_t>& in_counts,
-                  const std::vector<void*>& out, const std::vector<uint64_t>& out_counts, DataType type,
-                  Stream& stream);
+                  const std::vector<void*>& out, const std::vector<uint64_t>& out_counts,
+                  DataType type, Stream& stream);
   void barrier(Stream& stream);
   // Buffered: a send does not wait for its receiver.
   void send(const void* in, uint64_t count, DataType type, int to, Stream& stream);

@@ -65,7 +65,9 @@ Environment read() {
                                  : parse_bytes("OPENXPU_CARD_MEMORY", memory);
   if (e.card_memory < (1 << 20))
     throw Error("OPENXPU_CARD_MEMORY is \"" + memory + "\"; a card needs at least 1M.");
-  e.card_threads = whole_number("OPENXPU_CARD_THREADS", std::min(processors(), 256), 1, 1024);
+  // The cards share the processors, as they share the memory.
+  e.card_threads = whole_number("OPENXPU_CARD_THREADS",
+                                std::max(1, std::min(processors(), 256) / e.cards), 1, 1024);
   e.blocking = yes_or_no("OPENXPU_BLOCKING");
   e.poison = whole_number("OPENXPU_POISON", -1, 0, 255);
   std::string arena = text_of("OPENXPU_ARENA");
