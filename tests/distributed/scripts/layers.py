@@ -45,14 +45,16 @@ def train(
     if parts > 1 and not reduced:
         model = paddle.DataParallel(model)
     grad_clip = None if clip is None else nn.ClipGradByGlobalNorm(clip)
-    optimizer = paddle.optimizer.AdamW(1e-3, parameters=model.parameters(), weight_decay=0.01, grad_clip=grad_clip)
+    optimizer = paddle.optimizer.AdamW(
+        1e-3, parameters=model.parameters(), weight_decay=0.01, grad_clip=grad_clip
+    )
     losses = []
     for step in range(5):
         tokens, labels = gpt.batch(step, part, parts)
         total = 0.0
-        for t, l in zip(tokens.split(pieces), labels.split(pieces), strict=True):
+        for rows, wanted in zip(tokens.split(pieces), labels.split(pieces), strict=True):
             with paddle.amp.auto_cast(enable=amp, dtype="bfloat16", level="O1"):
-                loss = gpt.Loss()(model(t), l) / pieces
+                loss = gpt.Loss()(model(rows), wanted) / pieces
             loss.backward()
             total = total + loss.detach()
         if parts > 1 and reduced:
@@ -112,9 +114,7 @@ def checkpoint_of_shards() -> None:
     dist.save_state_dict({"w": kept}, str(folder))
     dist.barrier()
     # Split the other way.
-    back = dist.auto_parallel.api.dtensor_from_local(
-        paddle.zeros([4 * RANKS, 2]), mesh, [dist.Shard(1)]
-    )
+    back = dist.auto_parallel.api.dtensor_from_local(paddle.zeros([4 * RANKS, 2]), mesh, [dist.Shard(1)])
     dist.load_state_dict({"w": back}, str(folder))
     np.testing.assert_array_equal(back._local_value().numpy(), columns)
 
