@@ -36,6 +36,12 @@ VARIABLES = (
         "backing of card memory: anonymous huge pages, or a memfd that other ranks can map",
     ),
     Variable(
+        "OPENXPU_COLLECTIVE_TIMEOUT",
+        "seconds",
+        "60",
+        "how long a collective waits for a rank that does not come",
+    ),
+    Variable(
         "OPENXPU_BLOCKING",
         "0, 1",
         "0",

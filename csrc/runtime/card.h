@@ -71,7 +71,7 @@ class Stream {
   // Asynchronous. The source of a host-to-card copy may be changed as soon as the call returns.
   void copy(void* dst, const void* src, uint64_t bytes, openxpu_copy_kind kind);
   void fill(void* dst, int byte, uint64_t bytes);
-  // Runs on the stream's thread at this point of the queue; must not throw.
+  // Runs on the stream's thread at this point of the queue; what it throws is the stream's failure.
   void host_function(void (*function)(void*), void* data, const char* name = "host function");
 
  private:

@@ -14,6 +14,7 @@ struct Environment {
   int poison = -1;          // OPENXPU_POISON: the byte that fresh memory is filled with; -1: none
   bool shared_arena =
       false;  // OPENXPU_ARENA=private|shared; the default depends on PADDLE_TRAINERS_NUM
+  int64_t collective_timeout_ns = 60'000'000'000;  // OPENXPU_COLLECTIVE_TIMEOUT, in seconds
   std::string run_directory;  // where processes publish their records: OPENXPU_RUN_DIR
 };
 

@@ -457,7 +457,11 @@ void HostStream::execute(Command& command) {
       return;
     case Kind::kFunction:
       if (traced) record.name = command.function.name;
-      command.function.function(command.function.data);
+      try {
+        command.function.function(command.function.data);
+      } catch (const std::exception& error) {
+        fail(error.what());
+      }
       break;
     case Kind::kPad:
     case Kind::kStop:

@@ -12,6 +12,7 @@
 
 #include "buffer.h"
 #include "card.h"
+#include "collectives.h"
 #include "environment.h"
 #include "host/cpu.h"
 #include "host/image.h"
@@ -689,6 +690,8 @@ NB_MODULE(_runtime, m) {
       "array"_a,
       "(address, shape, strides in elements, dtype name, DLPack device type) of any DLPack "
       "producer.");
+
+  bind_collectives(m);
 }
 
 }  // namespace openxpu
