@@ -85,7 +85,8 @@ Environment read() {
     char* end = nullptr;
     const double seconds = std::strtod(limit.c_str(), &end);
     if (*end || !(seconds > 0) || seconds > 1e8)
-      throw Error("OPENXPU_COLLECTIVE_TIMEOUT is \"" + limit + "\"; give seconds above zero, such as 60.");
+      throw Error("OPENXPU_COLLECTIVE_TIMEOUT is \"" + limit +
+                  "\"; give seconds above zero, such as 60.");
     e.collective_timeout_ns = static_cast<int64_t>(seconds * 1e9);
   }
   e.run_directory = text_of("OPENXPU_RUN_DIR");
