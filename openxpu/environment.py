@@ -28,7 +28,7 @@ VARIABLES = (
         "75 % of memory / cards",
         "hard limit of one card's memory in one process",
     ),
-    Variable("OPENXPU_CARD_THREADS", "1-1024", "processors", "workers of one card"),
+    Variable("OPENXPU_CARD_THREADS", "1-1024", "processors / cards", "workers of one card"),
     Variable(
         "OPENXPU_ARENA",
         "private, shared",

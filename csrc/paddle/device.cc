@@ -320,6 +320,8 @@ C_Status not_supported(const C_Device, bool* value) {
 
 }  // namespace
 
+int current_card_number() { return current_card; }
+
 void fill_device_interface(C_DeviceInterface* table) {
   table->initialize = Guarded<initialize>::call;
   table->finalize = Guarded<finalize>::call;

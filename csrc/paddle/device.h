@@ -5,6 +5,7 @@
 namespace openxpu::paddle_plugin {
 
 void fill_device_interface(C_DeviceInterface* table);      // device.cc
+int current_card_number();                                 // of this thread, as Paddle set it
 void fill_profiler_interface(C_DeviceInterface* table);    // profiler.cc
 void fill_collective_interface(C_DeviceInterface* table);  // collectives.cc
 

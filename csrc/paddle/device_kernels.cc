@@ -41,6 +41,10 @@ void squeeze_grad(const phi::CustomContext& context, const void* const* args) {
 void unsqueeze_grad(const phi::CustomContext& context, const void* const* args) {
   same_elements(context, input(args, 1), output(args, 2));
 }
+// (x, ring_id, use_calc_stream, use_model_parallel, out): its gradient is summed over the cards.
+void identity(const phi::CustomContext& context, const void* const* args) {
+  same_elements(context, input(args, 0), output(args, 4));
+}
 
 }  // namespace
 
@@ -51,6 +55,7 @@ void connect_device_kernels() {
   find_kernel("unsqueeze")->direct = shaped;
   find_kernel("unsqueeze_with_xshape")->direct = shaped;
   find_kernel("unsqueeze_grad")->direct = unsqueeze_grad;
+  find_kernel("c_identity")->direct = identity;
 }
 
 }  // namespace openxpu::paddle_plugin

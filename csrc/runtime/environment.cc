@@ -65,7 +65,9 @@ Environment read() {
                                  : parse_bytes("OPENXPU_CARD_MEMORY", memory);
   if (e.card_memory < (1 << 20))
     throw Error("OPENXPU_CARD_MEMORY is \"" + memory + "\"; a card needs at least 1M.");
-  e.card_threads = whole_number("OPENXPU_CARD_THREADS", std::min(processors(), 256), 1, 1024);
+  // The cards share the processors, as they share the memory.
+  e.card_threads = whole_number("OPENXPU_CARD_THREADS",
+                                std::max(1, std::min(processors(), 256) / e.cards), 1, 1024);
   e.blocking = yes_or_no("OPENXPU_BLOCKING");
   e.poison = whole_number("OPENXPU_POISON", -1, 0, 255);
   e.guard = yes_or_no("OPENXPU_GUARD");
@@ -84,7 +86,8 @@ Environment read() {
     char* end = nullptr;
     const double seconds = std::strtod(limit.c_str(), &end);
     if (*end || !(seconds > 0) || seconds > 1e8)
-      throw Error("OPENXPU_COLLECTIVE_TIMEOUT is \"" + limit + "\"; give seconds above zero, such as 60.");
+      throw Error("OPENXPU_COLLECTIVE_TIMEOUT is \"" + limit +
+                  "\"; give seconds above zero, such as 60.");
     e.collective_timeout_ns = static_cast<int64_t>(seconds * 1e9);
   }
   e.run_directory = text_of("OPENXPU_RUN_DIR");

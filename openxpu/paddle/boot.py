@@ -10,12 +10,13 @@ import os
 def boot() -> None:
     """Sets the planner and installs the naming shim."""
     from openxpu import _runtime
-    from openxpu.paddle import dispatch, fused_layers, loader_workers, naming, numpy_scalars
+    from openxpu.paddle import dispatch, distributed, fused_layers, loader_workers, naming, numpy_scalars
 
     _runtime.set_planner(dispatch.plan)
     _runtime.set_dynamic_lookup(dispatch.dynamic_arguments)
     numpy_scalars.install()
     loader_workers.install()
+    distributed.install()
     if os.environ.get("OPENXPU_NAMING", "1") != "0":
         naming.install()
         fused_layers.install()
