@@ -356,7 +356,9 @@ def main() -> None:
     only = {name for name in options.only.split(",") if name}
     here = peers.machine()
     here["threads_per_peer"] = options.threads
-    kept = json.loads(SPEED.read_text())["works"] if (only or options.sizes != "both") and SPEED.exists() else {}
+    kept = (
+        json.loads(SPEED.read_text())["works"] if (only or options.sizes != "both") and SPEED.exists() else {}
+    )
 
     def keep(works: dict[str, Any]) -> None:
         if options.quick:

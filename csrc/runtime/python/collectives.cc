@@ -31,9 +31,9 @@ Enum number_of(const std::string& name, std::initializer_list<const char*> names
 }
 
 DataType type_of(const std::string& name) {
-  return number_of<DataType>(name,
-                             {"bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64", "c64", "c128"},
-                             "dtype");
+  return number_of<DataType>(
+      name, {"bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64", "c64", "c128"},
+      "dtype");
 }
 ReduceOp op_of(const std::string& name) {
   return number_of<ReduceOp>(name, {"sum", "prod", "min", "max", "avg"}, "operation");
