@@ -1,0 +1,312 @@
+"""Collectives between 2, 4 and 8 ranks on this machine: OpenXPU beside Gloo (in torch) and MPI libraries, by size.
+
+Every peer's ranks are started once and sleep between orders, so that the peers take turns in one run. MPI takes part where
+`--mpi` names folders with `mpicc` and `mpirun` (`mpich` and `openmpi` can be had as Python packages too, each in an
+environment of its own). The bound is what memory allows: a rank reads and writes each byte of its tensor once, at the
+bandwidth of a copy that all cores make."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import peers
+
+OPERATIONS = ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "all_to_all")
+SIZES = (8, 1 << 10, 1 << 14, 1 << 17, 1 << 20, 1 << 23, 1 << 26, 1 << 28)
+BUDGET = 0.05  # seconds of one sample, about
+
+
+# ---- ranks in Python: ours and torch's Gloo --------------------------------------------------------
+
+
+def _serve(pipe: Any, make: Any, ranks: int, rank: int, rendezvous: Any) -> None:
+    """Takes orders (operation, bytes, repeats) and answers with the seconds of one call."""
+    try:
+        run = make(ranks, rank, rendezvous, pipe)
+        pipe.send("ready")
+        while (order := pipe.recv()) is not None:
+            call, barrier = run(*order[:2])
+            call()
+            barrier()
+            begin = time.perf_counter()
+            for _ in range(order[2]):
+                call()
+            pipe.send((time.perf_counter() - begin) / order[2])
+    except BaseException as error:
+        pipe.send(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+        raise
+
+
+def _ours(ranks: int, rank: int, _: Any, pipe: Any) -> Any:
+    import openxpu
+    from openxpu.collectives import Group, unique_id
+
+    openxpu.set_device(rank)
+    if rank == 0:
+        pipe.send(("id", unique_id()))
+    group = Group(pipe.recv(), ranks, rank)
+    stream = openxpu.current_stream()
+
+    def run(operation: str, size: int) -> Any:
+        count = size // 4
+        part = max(1, count // ranks)
+        whole, parts = openxpu.zeros((count,)), openxpu.zeros((ranks, part))
+        one, out = openxpu.zeros((part,)), openxpu.zeros((count,))
+        gathered = openxpu.zeros((ranks, part))
+        pieces = [parts.view((part,), offset=p * part) for p in range(ranks)]
+        received = [gathered.view((part,), offset=p * part) for p in range(ranks)]
+        calls = {
+            "all_reduce": lambda: group.all_reduce(whole, out=out),
+            "all_gather": lambda: group.all_gather(one, out=gathered),
+            "reduce_scatter": lambda: group.reduce_scatter(parts, out=one),
+            "broadcast": lambda: group.broadcast(whole),
+            "all_to_all": lambda: group.all_to_all(pieces, received),
+        }
+
+        def call() -> None:
+            calls[operation]()
+            stream.synchronize()
+
+        def barrier() -> None:
+            group.barrier()
+            stream.synchronize()
+
+        return call, barrier
+
+    return run
+
+
+def _gloo(ranks: int, rank: int, rendezvous: str, _: Any) -> Any:
+    import torch
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=ranks)
+
+    def run(operation: str, size: int) -> Any:
+        count = size // 4
+        part = max(1, count // ranks)
+        whole, parts = torch.zeros(count), list(torch.zeros(ranks, part))
+        one, gathered = torch.zeros(part), list(torch.zeros(ranks, part))
+        calls = {
+            "all_reduce": lambda: dist.all_reduce(whole),
+            "all_gather": lambda: dist.all_gather(gathered, one),
+            "reduce_scatter": lambda: dist.reduce_scatter(one, parts),
+            "broadcast": lambda: dist.broadcast(whole, 0),
+            "all_to_all": lambda: dist.all_to_all_single(torch.cat(gathered), torch.cat(parts)),
+        }
+        return calls[operation], dist.barrier
+
+    return run
+
+
+class PythonRanks:
+    """Ranks of `make`, each a process that waits for orders on a pipe."""
+
+    def __init__(self, make: Any, ranks: int, folder: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        os.environ.update(OPENXPU_ARENA="shared", OPENXPU_CARDS=str(ranks), OMP_NUM_THREADS="1")
+        self.pipes, self.processes = [], []
+        for rank in range(ranks):
+            here, there = context.Pipe()
+            arguments = (there, make, ranks, rank, f"{folder}/rendezvous-{make.__name__}-{ranks}")
+            process = context.Process(target=_serve, args=arguments, daemon=True)
+            process.start()
+            self.pipes.append(here)
+            self.processes.append(process)
+        if make is _ours:
+            _, name = self.pipes[0].recv()
+            for pipe in self.pipes:
+                pipe.send(name)
+        self._answers()
+
+    def _answers(self) -> list[Any]:
+        found = [pipe.recv() for pipe in self.pipes]
+        for answer in found:
+            if isinstance(answer, Exception):
+                raise answer
+        return found
+
+    def seconds(self, operation: str, size: int, repeats: int) -> float:
+        for pipe in self.pipes:
+            pipe.send((operation, size, repeats))
+        return float(max(self._answers()))
+
+    def close(self) -> None:
+        for pipe in self.pipes:
+            pipe.send(None)
+        for process in self.processes:
+            process.join(10)
+            if process.is_alive():
+                process.kill()
+
+
+# ---- MPI -------------------------------------------------------------------------------------------
+
+
+class MpiRanks:
+    """benchmarks/mpi_collectives.c under an MPI library's mpirun."""
+
+    def __init__(self, folder: Path, ranks: int, limit: int, scratch: str) -> None:
+        program = Path(scratch) / f"mpi-{folder.parent.name}"
+        if not program.exists():
+            source = Path(__file__).with_name("mpi_collectives.c")
+            subprocess.run([str(folder / "mpicc"), "-O2", "-o", str(program), str(source)], check=True)
+        command = [str(folder / "mpirun"), "-n", str(ranks), str(program), str(limit)]
+        environment = dict(os.environ)
+        version = subprocess.run(
+            [command[0], "--version"], capture_output=True, text=True, check=False
+        ).stdout
+        if "Open MPI" in version or "open-mpi" in version:
+            command[1:1] = ["--oversubscribe"]
+            environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        self.child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def seconds(self, operation: str, size: int, repeats: int) -> float:
+        assert self.child.stdin
+        assert self.child.stdout
+        self.child.stdin.write(f"{operation} {size} {repeats}\n")
+        self.child.stdin.flush()
+        return float(self.child.stdout.readline())
+
+    def close(self) -> None:
+        assert self.child.stdin
+        self.child.stdin.write("end 0 0\n")
+        self.child.stdin.close()
+        try:
+            self.child.wait(10)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+
+
+# ---- all works -------------------------------------------------------------------------------------
+
+
+def _copy(seconds: float, out: Any) -> None:
+    source, target = np.ones(1 << 25), np.ones(1 << 25)
+    end, count = time.perf_counter() + seconds, 0
+    begin = time.perf_counter()
+    while time.perf_counter() < end:
+        np.copyto(target, source)
+        count += 1
+    out.put(2 * source.nbytes * count / (time.perf_counter() - begin))
+
+
+def copy_bandwidth() -> float:
+    """Bytes read and written in a second by copies on all cores."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    cores = len(os.sched_getaffinity(0))
+    processes = [context.Process(target=_copy, args=(2.0, queue)) for _ in range(cores)]
+    for process in processes:
+        process.start()
+    total = sum(queue.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return float(total)
+
+
+def moved(operation: str, size: int, ranks: int) -> float:
+    """Bytes that all ranks together have to read and write."""
+    part = size / ranks
+    return {
+        "all_reduce": 2.0 * size * ranks,
+        "all_gather": 2.0 * size * ranks,
+        "reduce_scatter": (size + part) * ranks,
+        "broadcast": 2.0 * size * (ranks - 1),
+        "all_to_all": 2.0 * size * ranks,
+    }[operation]
+
+
+def measure(ranks: int, sizes: list[int], mpi: list[Path], rounds: int, quick: bool) -> list[dict[str, Any]]:
+    from rich.progress import track
+
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        running: dict[str, Any] = {peers.OURS: PythonRanks(_ours, ranks, scratch)}
+        try:
+            if peers.PEERS["torch"].missing is None:
+                running["gloo"] = PythonRanks(_gloo, ranks, scratch)
+            for folder in mpi:
+                running[folder.parent.name] = MpiRanks(folder, ranks, max(sizes), scratch)
+            works = [(o, s) for o in OPERATIONS for s in sizes]
+            for operation, size in track(works, f"{ranks} ranks", transient=True):
+                repeats, samples = {}, {name: [] for name in running}
+                for name, peer in running.items():
+                    once = peer.seconds(operation, size, 1)
+                    repeats[name] = 1 if quick else max(1, min(2000, int(BUDGET / max(once, 1e-6))))
+                for turn in range(rounds):
+                    for name in list(running)[:: 1 if turn % 2 == 0 else -1]:
+                        samples[name].append(running[name].seconds(operation, size, repeats[name]))
+                ours = samples[peers.OURS]
+                rows.append(
+                    {
+                        "ranks": ranks,
+                        "operation": operation,
+                        "bytes": size,
+                        "microseconds": 1e6 * statistics.median(ours),
+                        "moved": moved(operation, size, ranks),
+                        "ratios": {
+                            name: statistics.median(b / a for a, b in zip(ours, found, strict=True))
+                            for name, found in samples.items()
+                            if name != peers.OURS
+                        },
+                    }
+                )
+        finally:
+            for peer in running.values():
+                peer.close()
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--quick", action="store_true", help="two sizes, one round: does everything run?")
+    parser.add_argument("--ranks", default="2,4,8")
+    parser.add_argument("--mpi", default="", help="folders with mpicc and mpirun, separated by commas")
+    parser.add_argument("--limit", type=int, default=1 << 26, help="bytes of the largest size")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    sizes = [s for s in SIZES if s <= options.limit]
+    if options.quick:
+        sizes = [8, 1 << 17]
+    mpi = [Path(f) for f in options.mpi.split(",") if f]
+    for folder in mpi:
+        if not (folder / "mpicc").exists():
+            raise SystemExit(f"--mpi names {folder}, which has no mpicc")
+    bandwidth = copy_bandwidth()
+    rows = []
+    for ranks in options.ranks.split(","):
+        rows += measure(int(ranks), sizes, mpi, 1 if options.quick else options.rounds, options.quick)
+    for row in rows:
+        row["of_bound"] = row["moved"] / bandwidth / (row["microseconds"] * 1e-6)
+    if options.json:
+        json.dump({"machine": peers.machine(), "copy_bytes_per_second": bandwidth, "works": rows}, sys.stdout)
+        return
+    print(peers.describe(peers.machine()))
+    print(f"copies on all cores read and write {bandwidth / 1e9:.1f} GB/s together\n")
+    for row in rows:
+        ratios = "  ".join(f"{name} {ratio:6.2f}x" for name, ratio in row["ratios"].items())
+        print(
+            f"{row['ranks']} ranks  {row['operation']:15} {row['bytes']:>10} B {row['microseconds']:12.1f} us"
+            f"  {100 * row['of_bound']:4.0f} % of bound  {ratios}"
+        )
+
+
+if __name__ == "__main__":
+    main()
