@@ -207,3 +207,37 @@ def disagree(group, how: str) -> str:
         group.send(x, 1)
         return failure_of(group.barrier)
     return failure_of(lambda: group.all_reduce(x))
+
+
+def wrong_arguments(group) -> int:
+    """How many calls said what was wrong with them; `group` has one rank."""
+    from openxpu.collectives import Group, unique_id
+
+    x = openxpu.zeros((4,))
+    cases = [
+        (lambda: group.all_reduce(x, "median"), ValueError, "no reduction; known are sum, prod"),
+        (lambda: group.send(x, 5), openxpu.Error, "receiver of a collective is rank 5; communicator "),
+        (
+            lambda: group.all_reduce(openxpu.zeros((3,), "bool"), "avg"),
+            openxpu.Error,
+            "average does not exist for bool",
+        ),
+        (
+            lambda: group.reduce_scatter(openxpu.zeros((3, 2))),
+            ValueError,
+            "first dimension is the number of ranks, 1",
+        ),
+        (lambda: group.all_reduce(x, out=openxpu.zeros((5,))), ValueError, "contiguous f32 array"),
+        (lambda: Group(unique_id(), 65, 0), openxpu.Error, "can have 1 to 64"),
+        (lambda: group.all_to_all([x], [x]), openxpu.Error, "into its own input"),
+    ]
+    right = 0
+    for call, kind, words in cases:
+        try:
+            call()
+        except kind as error:
+            assert words in str(error), str(error)
+            right += 1
+    group.all_reduce(x)
+    openxpu.synchronize()
+    return right

@@ -7,8 +7,7 @@ import time
 import programs
 import pytest
 
-import openxpu
-from openxpu.collectives import Group, spawn, unique_id
+from openxpu.collectives import spawn, unique_id
 
 
 @pytest.fixture(autouse=True)
@@ -84,21 +83,5 @@ def test_a_rank_that_never_joins(monkeypatch):
 
 
 def test_wrong_arguments():
-    group = Group(unique_id(), 1, 0)
-    x = openxpu.zeros((4,))
-    with pytest.raises(ValueError, match="no reduction; known are sum, prod"):
-        group.all_reduce(x, "median")
-    with pytest.raises(
-        openxpu.Error, match=r"receiver of a collective is rank 5; communicator .* has ranks 0 to 0"
-    ):
-        group.send(x, 5)
-    with pytest.raises(openxpu.Error, match="average does not exist for bool"):
-        group.all_reduce(openxpu.zeros((3,), "bool"), "avg")
-    with pytest.raises(ValueError, match="first dimension is the number of ranks, 1"):
-        group.reduce_scatter(openxpu.zeros((3, 2)))
-    with pytest.raises(ValueError, match="contiguous f32 array"):
-        group.all_reduce(x, out=openxpu.zeros((5,)))
-    with pytest.raises(openxpu.Error, match="can have 1 to 64"):
-        Group(unique_id(), 65, 0)
-    group.all_reduce(x)
-    openxpu.synchronize()
+    # In a process of its own: a card's memory would lie between the compiler's tests and their code.
+    assert spawn(programs.wrong_arguments, 1, timeout=60) == [7]
