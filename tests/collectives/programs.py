@@ -236,8 +236,7 @@ def wrong_arguments(group) -> int:
         try:
             call()
         except kind as error:
-            assert words in str(error), str(error)
-            right += 1
+            right += words in str(error)
     group.all_reduce(x)
     openxpu.synchronize()
     return right
