@@ -265,13 +265,14 @@ def test_put_along_axis_grad(axis: int, reduce: str) -> None:
     shape = [5, 6, 7]
     shape[axis] = 3
     index = np.argsort(np.random.default_rng(0).random((5, 6, 7)), axis).take(range(3), axis).astype("i8")
-    d = numbers((5, 6, 7)) + 1
+    x, values, d = numbers((5, 6, 7)), numbers(shape), numbers((5, 6, 7)) + 1
     reference = Reference(
-        lambda x, values: paddle.put_along_axis(x, paddle.to_tensor(index), values, axis, reduce),
-        numbers((5, 6, 7)), numbers(shape),
-    )  # fmt: skip
+        lambda x, values: paddle.put_along_axis(x, paddle.to_tensor(index), values, axis, reduce), x, values
+    )
+    out = np.zeros_like(x)  # not read for these two
     outputs = [((5, 6, 7), "f32"), (tuple(shape), "f32")]
-    got = execute(ops.plan_put_along_axis_grad, [index, d], outputs, axis, reduce)
+    given = [x, index, values, out, d]
+    got = execute(ops.plan_put_along_axis_grad, given, outputs, axis, reduce, True)
     for mine, want in zip(got, reference.gradients(d), strict=True):
         np.testing.assert_array_equal(mine, want)
 
