@@ -183,7 +183,7 @@ FUNCTIONS = {
     "tanh": (np.tanh, -12, 12, 2.0), "erf": (scipy.special.erf, -5, 5, 2.5), "sin": (np.sin, -1000, 1000, 1.5), "cos": (np.cos, -1000, 1000, 1.5),
     "rsqrt": (lambda v: 1 / np.sqrt(v), 0, 1e4, 1.5), "sqrt": (np.sqrt, 0, 1e4, 0.51), "expm1": (np.expm1, -30, 90, 3.0),
     "log1p": (np.log1p, -1, 100, 3.0), "sigmoid": (lambda v: 1 / (1 + np.exp(-v)), -90, 90, 3.0), "floor": (np.floor, -9, 9, 0),
-    "ceil": (np.ceil, -9, 9, 0), "abs": (np.abs, -9, 9, 0), "tan": (np.tan, -1, 1, 2.0), "rint": (np.rint, -9, 9, 0),
+    "ceil": (np.ceil, -9, 9, 0), "abs": (np.abs, -9, 9, 0), "tan": (np.tan, -1, 1, 3.0), "rint": (np.rint, -9, 9, 0),
 }  # fmt: skip
 
 
