@@ -60,7 +60,7 @@ def test_arrays_that_are_dropped_before_another_stream_has_used_them():
             slow_increment[(4,)](x, N, STEPS, BLOCK=1024)
             add_to[(4,)](total, x, N, BLOCK=1024)
         del x
-        gc.collect()
+        gc.collect(0)  # a whole collection takes seconds when thousands of tests have run
         for _ in range(4):  # would take the freed block over
             openxpu.from_numpy(np.full(N, 1e6, "f4"))
     stream.synchronize()
