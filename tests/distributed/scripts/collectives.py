@@ -29,10 +29,10 @@ def tensor(rank: int, dtype: str, n: int = 37) -> paddle.Tensor:
     return paddle.to_tensor(values(rank, n).astype("float64")).astype(dtype)
 
 
-def equal(found: paddle.Tensor, wanted: np.ndarray) -> None:
+def equal(found: paddle.Tensor, wanted: np.ndarray, tolerance: float = 0.0) -> None:
     if found.dtype == paddle.bfloat16:
         found = found.astype("float32")
-    np.testing.assert_array_equal(found.numpy().astype("complex128"), wanted)
+    np.testing.assert_allclose(found.numpy().astype("complex128"), wanted, rtol=tolerance)
 
 
 def everyone(n: int = 37) -> np.ndarray:
@@ -55,7 +55,9 @@ def all_reduce_average() -> None:
         for function in (dist.all_reduce, dist.stream.all_reduce):
             x = tensor(RANK, dtype)
             function(x, op=dist.ReduceOp.AVG)
-            equal(x, everyone().mean(0))
+            # Divided before it is summed: exact for two ranks and four, a rounding of each part for others.
+            eps = {"float16": 2**-10, "bfloat16": 2**-7, "float32": 2**-23, "float64": 2**-52}[dtype]
+            equal(x, everyone().mean(0), 0.0 if RANKS in (2, 4) else 2 * eps)
 
 
 @case
