@@ -111,7 +111,7 @@ def reduce_scatter() -> None:
         equal(out, sum(values(rank + 10 * RANK, 5) for rank in range(RANKS)))
     out = paddle.zeros([5])
     dist.stream.reduce_scatter(out, tensor(RANK, "float32", 5 * RANKS), op=dist.ReduceOp.AVG)
-    equal(out, everyone(5 * RANKS).mean(0)[5 * RANK : 5 * RANK + 5])
+    equal(out, everyone(5 * RANKS).mean(0)[5 * RANK : 5 * RANK + 5], 0.0 if RANKS in (2, 4) else 2**-22)
 
 
 @case
