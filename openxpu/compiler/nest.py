@@ -1018,7 +1018,7 @@ class Nest:
                 value = b.select(mask, value, fill)
             return self.from_memory(b, value, dtype)
         pointers = self.lane_pointers(b, pointer, offsets, size)
-        # One load for each lane: no slower than a gather instruction where that is fast, thrice as fast where it is microcode.
+        # One load for each lane: three times as fast as a gather instruction where that is microcode (AMD).
         if mask is not None:
             nowhere = self.lanes.splat(b, b.ptrtoint(self.program.zeros(), I64), width)
             pointers = b.select(mask, pointers, b.inttoptr(nowhere, pointers.type))
