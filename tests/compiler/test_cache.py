@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -117,6 +119,49 @@ def test_whatever_decides_the_code_is_in_the_key() -> None:
         ]
     }
     assert len(keys) == 7
+
+
+def test_imports_between_kernel_files_are_seen_as_python_sees_them() -> None:
+    """The key reads imports from the text; this reads them from the syntax tree."""
+    for file in cache.KERNELS.glob("*.py"):
+        expected: set[str] = set()
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                expected |= {a.name.rpartition(".")[2] for a in node.names if "ops.kernels" in a.name}
+            elif isinstance(node, ast.ImportFrom) and (node.level or "ops.kernels" in (node.module or "")):
+                origin = (node.module or "").rpartition("ops.kernels")[2].strip(".")
+                expected |= {origin} if origin else {a.name for a in node.names}
+        assert cache.imported(file.stem) == expected, file.name
+        assert file.stem not in cache.imported(file.stem)
+
+
+def test_only_what_a_kernel_reads_is_in_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = tmp_path / "kernels"
+    shutil.copytree(cache.KERNELS, copied)
+    monkeypatch.setattr(cache, "KERNELS", copied)
+    chosen = {"FN": "function:activation.gelu"}
+    kernels = {"arange": (REF, CONSTANTS), "apply": ("pointwise.contiguous", chosen)}
+
+    def keys() -> dict[str, str]:
+        cache.imported.cache_clear()
+        cache.module_digest.cache_clear()
+        return {name: cache.key(ref, TYPES, constants, host()) for name, (ref, constants) in kernels.items()}
+
+    try:
+        before = keys()
+        for edited, changed in {
+            "elementary": {"arange", "apply"},
+            "activation": {"apply"},
+            "suppression": set(),
+        }.items():
+            with (copied / f"{edited}.py").open("a") as file:
+                file.write("# edited\n")
+            after = keys()
+            assert {name for name in kernels if after[name] != before[name]} == changed, edited
+            before = after
+    finally:
+        cache.imported.cache_clear()
+        cache.module_digest.cache_clear()
 
 
 def test_a_cache_that_cannot_be_written_costs_time_only(
