@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ CANDIDATES = 3  # ways to let a shape grow
 SQUARE = {
     "flash_attn_unpadded",
     "roi_pool",
-}  # the work grows with the square of the first dimension: all grow instead
+}  # the work grows with the square of the first dimension: less of it
 PATIENCE = 2.0  # seconds of one call; what takes longer grows in another way
 NAMES = (peers.OURS, "paddle", "paddle*", "torch")
 SPEED = Path(__file__).parent.parent / "docs" / "operators-speed.json"
@@ -67,10 +67,10 @@ def grown(case: Any, candidate: int) -> Any:
     from dataclasses import replace
 
     factor = -(-LARGE // max(case.numel, 1))
+    if case.row.name in SQUARE:
+        factor //= 16
     if factor <= 1:
         return case
-    if case.row.name in SQUARE:
-        candidate = (candidate + 2) % CANDIDATES
     known = [s for s in case.shapes if s]
     if not known:
         return case
@@ -94,7 +94,7 @@ def grown(case: Any, candidate: int) -> Any:
 
 RENAMED = {"axis": "dim", "x": "input", "y": "other"}
 IN_TORCH = {
-    "add_n": "sum", "greater_equal": "ge", "greater_than": "gt", "less_equal": "le", "less_than": "lt",
+    "add_n": "sum", "conj": "conj_physical", "greater_equal": "ge", "greater_than": "gt", "less_equal": "le", "less_than": "lt",
     "not_equal": "ne", "equal": "eq", "concat": "cat", "mod": "remainder", "floor_mod": "remainder",
     "reverse": "flip", "max": "amax", "min": "amin", "swish": "silu", "hardswish": "hardswish", "roll": "roll",
 }  # fmt: skip
@@ -177,6 +177,7 @@ def work(peer: str, row: str, large: bool, gradient: bool, candidate: int) -> Ca
 
         paddle.set_device("cpu")
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        torch.set_grad_enabled(gradient)  # of this process, which earlier works have set
         wanted = [t.numpy() for t in engine.flat(call(*(_paddle(a, False) for a in arrays), **keywords))]
         call = in_torch(call)
         tensors: list[Any] = [None if a is None else torch.from_numpy(np.array(a)) for a in arrays]
@@ -203,13 +204,15 @@ def work(peer: str, row: str, large: bool, gradient: bool, candidate: int) -> Ca
         synchronize = wait if peer == peers.OURS else lambda: None
 
     if not gradient:
-        once = _without_gradients(peer, lambda: call(*tensors, **keywords))
+        once = lambda: call(*tensors, **keywords)  # noqa: E731
     else:
         wished = [t for t in tensors if t is not None and _wants(t)]
         seeds: list[Any] = []
 
         def once() -> Any:
             outputs = [t for t in engine.flat(call(*tensors, **keywords)) if _wants(t)]
+            if not outputs:
+                raise LookupError("no result has a gradient")
             if not seeds:
                 seeds.extend(o.detach() * 0 + 1 for o in outputs)
             options = {"allow_unused": True}
@@ -251,21 +254,18 @@ def _wants(tensor: Any) -> bool:
     return bool(tensor.requires_grad) if hasattr(tensor, "requires_grad") else not tensor.stop_gradient
 
 
-def _without_gradients(peer: str, call: Callable[[], Any]) -> Callable[[], Any]:
-    if peer == "torch":
-        import torch
-
-        torch.set_grad_enabled(False)
-    return call
-
-
 # ---- all works -------------------------------------------------------------------------------------
 
 
 def measure(
-    only: set[str], threads: int, rounds: int, sizes: Sequence[bool], keep: Callable[[dict[str, Any]], None]
+    only: set[str],
+    threads: int,
+    rounds: int,
+    sizes: Sequence[bool],
+    known: Collection[str],
+    keep: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """{work: {kernel, milliseconds, ratios}} for both shapes, forward and with gradients; `keep` is called after each row."""
+    """{work: {kernel, milliseconds, ratios}} for both shapes, forward and with gradients, but those known; `keep` is called after each row."""
     from rich.progress import track
 
     rows = [r for r in conformance().tables.ROWS if not only or r.kernel in only or r.group in only]
@@ -282,6 +282,11 @@ def measure(
         for row in track(rows, "operators", transient=True):
             for gradient in (False, True) if row.backward_dtypes else (False,):
                 for large in sizes:
+                    title = (
+                        f"{row.name}{' with gradients' if gradient else ''}, {'large' if large else 'small'}"
+                    )
+                    if title in known:
+                        continue
                     for candidate in range(CANDIDATES if large else 1):
                         for name in names:
                             if name not in running or running[name].child.poll() is not None:
@@ -306,9 +311,6 @@ def measure(
                             theirs.milliseconds is not None or "(NotFound)" in theirs.note
                         ):
                             break
-                    title = (
-                        f"{row.name}{' with gradients' if gradient else ''}, {'large' if large else 'small'}"
-                    )
                     found[title] = {
                         "kernel": row.kernel,
                         "large": large,
@@ -360,13 +362,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of each peer")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", choices=("small", "large", "both"), default="both")
+    parser.add_argument("--resume", action="store_true", help="leave out what is in the file already")
     parser.add_argument("--quick", action="store_true", help="one round, nothing is written")
     options = parser.parse_args()
     only = {name for name in options.only.split(",") if name}
     here = peers.machine()
     here["threads_per_peer"] = options.threads
     kept = (
-        json.loads(SPEED.read_text())["works"] if (only or options.sizes != "both") and SPEED.exists() else {}
+        json.loads(SPEED.read_text())["works"]
+        if (only or options.sizes != "both" or options.resume) and SPEED.exists()
+        else {}
     )
 
     def keep(works: dict[str, Any]) -> None:
@@ -377,7 +382,9 @@ def main() -> None:
         aside.write_text(text)
         aside.replace(SPEED)
 
-    found = measure(only, options.threads, 1 if options.quick else options.rounds, SIZES[options.sizes], keep)
+    rounds = 1 if options.quick else options.rounds
+    known = kept if options.resume else ()
+    found = measure(only, options.threads, rounds, SIZES[options.sizes], known, keep)
     if options.json:
         print(json.dumps(found, indent=1))
         return

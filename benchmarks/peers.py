@@ -47,6 +47,11 @@ class Peer:
             return (
                 f"The rows of {self.name!r} are left out: the module {self.module!r} is not installed here."
             )
+        if (
+            "MKL_DEBUG_CPU_TYPE" in self.environment
+            and "AuthenticAMD" not in Path("/proc/cpuinfo").read_text()
+        ):
+            return f"The rows of {self.name!r} are left out: MKL takes its fast path by itself on this processor."
         return None
 
 
