@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -161,6 +162,16 @@ def same(ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
 
 def work(peer: str, row: str, large: bool, gradient: bool, candidate: int) -> Callable[[], float]:
     """Seconds of one call of a row, in a peer's process."""
+    signal.alarm(
+        120 if peer == peers.OURS else 20
+    )  # ends this process, also out of a kernel; ours compiles first
+    try:
+        return prepared(peer, row, large, gradient, candidate)
+    finally:
+        signal.alarm(0)
+
+
+def prepared(peer: str, row: str, large: bool, gradient: bool, candidate: int) -> Callable[[], float]:
     package = conformance()
     from conformance import engine
 
@@ -306,6 +317,8 @@ def measure(
                             rest=0.0 if threads == 1 else None,
                         )
                         by_peer = {r.peer: r for r in timed}
+                        if running["paddle"].child.poll() is not None:
+                            break  # it took too long
                         theirs = by_peer["paddle"]
                         if by_peer[peers.OURS].milliseconds is not None and (
                             theirs.milliseconds is not None or "(NotFound)" in theirs.note

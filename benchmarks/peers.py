@@ -7,6 +7,7 @@ ones sleep on a pipe. Ratios are taken round by round, because the speed of a sh
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -102,9 +103,12 @@ class Process:
     def ask(self, **order: Any) -> dict[str, Any]:
         assert self.child.stdin is not None
         assert self.child.stdout is not None
-        self.child.stdin.write(json.dumps(order) + "\n")
-        self.child.stdin.flush()
-        line = self.child.stdout.readline()
+        try:
+            self.child.stdin.write(json.dumps(order) + "\n")
+            self.child.stdin.flush()
+            line = self.child.stdout.readline()
+        except BrokenPipeError:
+            line = ""
         answer: dict[str, Any] = (
             json.loads(line) if line else {"error": f"its process ended ({self.child.wait()})"}
         )
@@ -116,7 +120,8 @@ class Process:
 
     def close(self) -> None:
         if self.child.stdin is not None:
-            self.child.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # it ended before
+                self.child.stdin.close()
         self.child.wait()
         self.log.close()
 
