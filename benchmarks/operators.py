@@ -265,6 +265,11 @@ def _wants(tensor: Any) -> bool:
     return bool(tensor.requires_grad) if hasattr(tensor, "requires_grad") else not tensor.stop_gradient
 
 
+def _short(value: float | None) -> float | None:
+    """With the digits that are worth keeping."""
+    return None if value is None else float(f"{value:.4g}")
+
+
 # ---- all works -------------------------------------------------------------------------------------
 
 
@@ -328,9 +333,9 @@ def measure(
                         "kernel": row.kernel,
                         "large": large,
                         "gradient": gradient,
-                        "milliseconds": by_peer[peers.OURS].milliseconds,
+                        "milliseconds": _short(by_peer[peers.OURS].milliseconds),
                         "ratios": {
-                            r.peer: r.against_ours
+                            r.peer: _short(r.against_ours)
                             for r in timed
                             if r.peer != peers.OURS and r.against_ours is not None
                         },
@@ -390,7 +395,8 @@ def main() -> None:
     def keep(works: dict[str, Any]) -> None:
         if options.quick:
             return
-        text = json.dumps({"machine": here, "works": {**kept, **works}}, indent=1, sort_keys=True) + "\n"
+        lines = [f"{json.dumps(t)}: {json.dumps(w)}" for t, w in sorted({**kept, **works}.items())]
+        text = f'{{"machine": {json.dumps(here)},\n"works": {{\n' + ",\n".join(lines) + "\n}}\n"
         aside = SPEED.with_suffix(".new")
         aside.write_text(text)
         aside.replace(SPEED)

@@ -35,7 +35,7 @@ _DTYPES = {
 @dataclass(frozen=True)
 class Operator:
     """One operator of the card. `kernels`: its phi kernels, the gradient's included; `error` and `gradient_error` are in units of the dtype's eps, None when not measured;
-    `speed` is the time of Paddle's CPU kernel divided by the card's."""
+    `speed` is the time of Paddle's CPU kernel divided by the card's, `torch_speed` that of torch's operator (None: not the same one)."""
 
     kernel: str
     kernels: tuple[str, ...]
@@ -46,6 +46,7 @@ class Operator:
     error: float | None
     gradient_error: float | None
     speed: float | None
+    torch_speed: float | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def operators() -> list[Operator]:
     from openxpu.paddle import counters
 
     found = conformance()
-    speeds = _speeds()
+    speeds, torch_speeds = _speeds("paddle"), _speeds("torch")
     dtypes = counters.kernel_dtypes()
     result = []
     for kernel, group in counters.registered_kernels().items():
@@ -81,6 +82,7 @@ def operators() -> list[Operator]:
                 error=_error(found, kernel),
                 gradient_error=_error(found, gradient),
                 speed=speeds.get(kernel),
+                torch_speed=torch_speeds.get(kernel),
             )
         )
     return sorted(result, key=lambda o: (o.group, o.kernel))
@@ -103,12 +105,18 @@ def _error(found: dict[str, Any], kernel: str) -> float | None:
     return max((float(entry["error_eps"]) for entry in entries if entry["passed"]), default=None)
 
 
-def _speeds() -> dict[str, float]:
+def speed_report() -> dict[str, Any]:
+    """{"machine": {...}, "works": {work: {"kernel", "large", "gradient", "milliseconds", "ratios"}}} of benchmarks/operators.py."""
     if not SPEED.is_file():
-        return {}
+        return {"machine": {}, "works": {}}
+    report: dict[str, Any] = json.loads(SPEED.read_text())
+    return report
+
+
+def _speeds(peer: str) -> dict[str, float]:
     slowest: dict[str, float] = {}
-    for work in json.loads(SPEED.read_text())["works"].values():
-        ratio = work["ratios"].get("paddle")
+    for work in speed_report()["works"].values():
+        ratio = work["ratios"].get(peer)
         if ratio is not None and work["large"] and not work["gradient"]:
             slowest[work["kernel"]] = min(ratio, slowest.get(work["kernel"], ratio))
     return slowest

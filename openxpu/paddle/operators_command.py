@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import linecache
 import runpy
+import statistics
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -48,7 +50,7 @@ def table(as_json: bool) -> int:
             str(row.cases or ""),
             _number(row.error),
             _number(row.gradient_error),
-            "" if row.speed is None else f"{row.speed:.2f}x",
+            _ratio(row.speed),
         )
     Console().print(printed)
     print(
@@ -57,6 +59,10 @@ def table(as_json: bool) -> int:
         "units of the dtype's eps. Speed: of Paddle's CPU kernel."
     )
     return 0
+
+
+def _ratio(speed: float | None) -> str:
+    return "" if speed is None else f"{speed:.2f}x"
 
 
 def _number(error: float | None) -> str:
@@ -187,7 +193,9 @@ This page is written by
 *Cases*: calls that were compared with Paddle's CPU kernels in f64 ([add-an-operator.md](add-an-operator.md), section 4),
 over all dtypes, forward and backward. *Error*: the largest one, in units of the dtype's eps; *gradient* the same for
 gradients, `-` where there is none; a thousand and more are f64 beside a CPU kernel of Paddle that takes an attribute in 32 bits.
-The dtypes are those that are registered; 16-bit floats are computed in f32.
+The dtypes are those that are registered; 16-bit floats are computed in f32. *Speed*: how often the card does the forward
+operator while Paddle's CPU kernel does it once, *torch* the same for torch's operator where it has the same; the slowest of
+the operator's large works ([benchmarks/operators.py](../benchmarks/operators.py)).
 """
 
 
@@ -197,20 +205,46 @@ Kernels that other back ends of Paddle have and the card has not, and why.
 """
 
 
+def _speeds() -> Iterator[str]:
+    """Medians over the measured works, and how many are behind."""
+    report = operators.speed_report()
+    machine, works = report["machine"], list(report["works"].values())
+    if not works:
+        return
+    yield f"Measured on {machine['processor']}, {machine['threads_per_peer']} thread of each peer, in turn in one run:\n"
+    yield "| works | beside | median | of | under 0.8x | under 0.6x |"
+    yield "|---|---|--:|--:|--:|--:|"
+    for large, gradient in product((True, False), (False, True)):
+        chosen = [w["ratios"] for w in works if w["large"] == large and w["gradient"] == gradient]
+        for peer in ("paddle", "paddle*", "torch"):
+            ratios = [r[peer] for r in chosen if peer in r]
+            if not ratios:
+                continue
+            size = f"{'a million elements' if large else 'small'}{', with gradients' if gradient else ''}"
+            behind = " | ".join(str(sum(r < limit for r in ratios)) for limit in (0.8, 0.6))
+            yield f"| {size} | {peer} | {statistics.median(ratios):.2f}x | {len(ratios)} | {behind} |"
+    yield ""
+
+
 def document() -> str:
     """The text of docs/operators.md."""
     rows = operators.operators()
     kernels = sum(len(row.kernels) for row in rows)
     gradients = sum(row.backward for row in rows)
-    parts = [HEAD, f"{len(rows)} operators ({kernels} phi kernels), {gradients} of them with a gradient.\n"]
+    parts = [
+        HEAD,
+        f"{len(rows)} operators ({kernels} phi kernels), {gradients} of them with a gradient.\n",
+        *_speeds(),
+    ]
     for group, members in groupby(rows, key=lambda row: row.group):
         parts.append(f"## {group}\n")
-        parts.append("| operator | dtypes | cases | error | gradient |")
-        parts.append("|---|---|--:|--:|--:|")
+        parts.append("| operator | dtypes | cases | error | speed | torch | gradient |")
+        parts.append("|---|---|--:|--:|--:|--:|--:|")
         for row in members:
             gradient = (_number(row.gradient_error) or "yes") if row.backward else "-"
             parts.append(
-                f"| `{row.kernel}` | {' '.join(row.dtypes)} | {row.cases or ''} | {_number(row.error)} | {gradient} |"
+                f"| `{row.kernel}` | {' '.join(row.dtypes)} | {row.cases or ''} | {_number(row.error)} "
+                f"| {_ratio(row.speed)} | {_ratio(row.torch_speed)} | {gradient} |"
             )
         parts.append("")
     parts.append(LEFT_HEAD)
