@@ -76,6 +76,30 @@ def _ops(arguments: argparse.Namespace) -> int:
         return 1
 
 
+def _models(arguments: argparse.Namespace) -> int:
+    from openxpu.models.command import run
+
+    return run(arguments.names, arguments.task, arguments.json)
+
+
+def _certify(arguments: argparse.Namespace) -> int:
+    from openxpu.certify.command import Order, run
+
+    order = Order(
+        names=tuple(arguments.models),
+        tasks=tuple(arguments.task),
+        inputs=tuple(arguments.input),
+        mode=arguments.mode,
+        batch=arguments.batch,
+        output=arguments.output,
+        again=arguments.again,
+    )
+    if not (order.names or order.tasks or arguments.all):
+        print("openxpu: name models, or give --task or --all; `openxpu models` lists them", file=sys.stderr)
+        return 2
+    return run(order, arguments.json)
+
+
 def _cache(arguments: argparse.Namespace) -> int:
     from openxpu.compiler import cache_command
 
@@ -173,6 +197,51 @@ def _parser() -> argparse.ArgumentParser:
         help="run a script, then say which operators ran on the CPU, how often, and from which line first; comes last",
     )
     ops.set_defaults(run=_ops)
+
+    library = commands.add_parser(
+        "models", help="the models that OpenXPU knows, by task, and where they come from"
+    )
+    library.add_argument("names", nargs="*", metavar="NAME", help="such as resnet50 or 'resnet*'")
+    library.add_argument(
+        "--task", action="append", default=[], metavar="TASK", help="such as detection; may be repeated"
+    )
+    library.add_argument("--json", action="store_true", help="print JSON")
+    library.set_defaults(run=_models)
+
+    certify = commands.add_parser(
+        "certify", help="train, export, infer: models on the card beside Paddle's CPU device"
+    )
+    certify.add_argument(
+        "models", nargs="*", metavar="MODEL", help="a name, 'resnet*', or my.module:build with --input"
+    )
+    certify.add_argument("--all", action="store_true", help="every model that can be built here")
+    certify.add_argument(
+        "--task", action="append", default=[], metavar="TASK", help="such as detection; may be repeated"
+    )
+    certify.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="SHAPE",
+        help="of your own model: 1x3x224x224, or 1x128:i64; one for each",
+    )
+    certify.add_argument(
+        "--mode",
+        default="all",
+        choices=("lite-train-lite-infer", "whole-infer", "amp", "all"),
+        help="which stages (all)",
+    )
+    certify.add_argument("--batch", type=int, default=2, metavar="N", help="samples in a batch (2)")
+    certify.add_argument(
+        "--output",
+        type=Path,
+        default=Path("certification"),
+        metavar="DIR",
+        help="where results go, and are taken up again",
+    )
+    certify.add_argument("--again", action="store_true", help="also what has a result already")
+    certify.add_argument("--json", action="store_true", help="print JSON")
+    certify.set_defaults(run=_certify)
 
     environment = commands.add_parser("environment", help="the OPENXPU_* variables and their values now")
     environment.set_defaults(run=_environment)

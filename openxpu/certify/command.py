@@ -1,0 +1,153 @@
+"""`openxpu certify`: models one after the other, each in a process of its own; resumes, shows progress, writes reports."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openxpu
+from openxpu.certify import report
+from openxpu.models import Model, find
+
+LIMIT = 1800  # seconds of one model
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for. `inputs`: shapes of a user's own model."""
+
+    names: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    mode: str = "all"
+    batch: int = 2
+    seed: int = 1
+    output: Path = Path("certification")
+    again: bool = False
+
+
+def key(order: Order, name: str) -> str:
+    """Results of the same key are the same: the model, the stages, the version of OpenXPU and of Paddle."""
+    import importlib.metadata
+
+    material = [name, order.mode, order.batch, order.seed, order.inputs, openxpu.__version__]
+    material.append(importlib.metadata.version("paddlepaddle"))
+    return hashlib.sha256(json.dumps(material).encode()).hexdigest()[:16]
+
+
+def result_file(order: Order, name: str) -> Path:
+    return order.output / f"{name.replace('/', '_').replace(':', '_')}.json"
+
+
+def known(order: Order, name: str) -> dict[str, Any] | None:
+    """What an earlier run found, if it was asked for the same."""
+    try:
+        found: dict[str, Any] = json.loads(result_file(order, name).read_text())
+    except (OSError, ValueError):
+        return None
+    return found if found.get("key") == key(order, name) and "skipped" not in found else None
+
+
+def certified(order: Order, name: str, model: Model | None) -> dict[str, Any]:
+    """Runs one model's worker. What ends without a result is a result too."""
+    from openxpu.certify.stages import MODES
+
+    if model is not None and model.missing:
+        return {
+            "model": name,
+            "task": model.task,
+            "source": model.source,
+            "stages": {},
+            "skipped": model.missing,
+        }
+    target = result_file(order, name)
+    target.unlink(missing_ok=True)
+    ask = {
+        "model": name,
+        "input": list(order.inputs),
+        "stages": list(MODES[order.mode]),
+        "batch": order.batch,
+        "seed": order.seed,
+        "result": str(target.resolve()),
+        "key": key(order, name),
+    }
+    root = str(Path(openxpu.__file__).parent.parent)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p),
+    }
+    log = target.with_suffix(".log")
+    with log.open("w") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "openxpu.certify.worker", json.dumps(ask)],
+            env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            status: int | None = child.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            child.kill()
+            child.wait()
+    if target.exists():
+        found: dict[str, Any] = json.loads(target.read_text())
+        return found
+    words = "It took too long." if status is None else f"Its process ended with status {status}."
+    task, source = (model.task, model.source) if model else ("", "yours")
+    failure = {"passed": False, "error": f"{words} Its output is in {log}."}
+    return {"model": name, "task": task, "source": source, "stages": {"process": failure}}
+
+
+def run(order: Order, as_json: bool) -> int:
+    """Certifies and prints a table; 1 when a model that was tried failed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    try:
+        if order.inputs:
+            from openxpu.certify import user
+
+            user.shapes_of(order.inputs)
+            chosen: list[tuple[str, Model | None]] = [(name, None) for name in order.names]
+        else:
+            chosen = [(m.name, m) for m in find(order.names, order.tasks)]
+    except (LookupError, ValueError) as error:
+        print(f"openxpu: {error}", file=sys.stderr)
+        return 2
+    order.output.mkdir(parents=True, exist_ok=True)
+    results = []
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(chosen))
+        for name, model in chosen:
+            progress.update(task, description=name)
+            begin = time.perf_counter()
+            found = None if order.again else known(order, name)
+            if found is None:
+                found = certified(order, name, model)
+                found["seconds"] = round(time.perf_counter() - begin, 1)
+            results.append(found)
+            progress.advance(task)
+    report.write(results, order.output)
+    if as_json:
+        print(json.dumps(results, indent=1))
+    else:
+        Console().print(report.table(results))
+        print(report.summary(results))
+        print(f"Reports: {order.output / 'models.md'}, {order.output / 'models.html'}")
+    return int(any(not report.passed(r) and "skipped" not in r for r in results))
+
+
+def modes() -> Sequence[str]:
+    from openxpu.certify.stages import MODES
+
+    return tuple(MODES)

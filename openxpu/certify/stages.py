@@ -1,0 +1,370 @@
+"""The stages of a model's certification. Each gets the run's state, raises StageFailed with a sentence, or returns what it found.
+
+The order is that of TIPC: forward, training, training in bf16, export, inference, other sizes; then what was counted."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openxpu.models.registry import Batch, Model
+
+STEPS = 10
+# Of the largest value: f32 sums in another order, through up to a few hundred layers.
+FORWARD = 1e-3
+INFERENCE = 1e-3
+LOSSES = 2e-2  # relative, after STEPS steps that amplify differences
+FALLS = 0.98  # the last loss beside the first
+
+
+class StageFailed(Exception):
+    """A stage did not hold; the message says what was expected and what was found."""
+
+
+@dataclass
+class Run:
+    """What the stages share."""
+
+    model: Model
+    batch_size: int
+    seed: int
+    folder: Path
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    outputs: list[np.ndarray] = field(default_factory=list)  # of the card, eager
+    losses: list[float] = field(default_factory=list)  # of the card, f32
+
+    @property
+    def data(self) -> Any:
+        return self.model.data
+
+
+@contextmanager
+def device(name: str) -> Iterator[None]:
+    """Makes `name` Paddle's current device and puts the CPU back afterwards."""
+    import paddle
+
+    paddle.set_device(name)
+    try:
+        yield
+    finally:
+        paddle.set_device("cpu")
+
+
+def wait(where: str) -> None:
+    if where != "cpu":
+        import openxpu
+
+        openxpu.synchronize()
+
+
+def flat(outputs: Any) -> list[Any]:
+    """The tensors of a result, in order."""
+    if isinstance(outputs, dict):
+        return [t for name in sorted(outputs) for t in flat(outputs[name])]
+    if isinstance(outputs, list | tuple):
+        return [t for part in outputs for t in flat(part)]
+    return [outputs] if hasattr(outputs, "numpy") else []
+
+
+def arrays(outputs: Any) -> list[np.ndarray]:
+    return [t.astype("float32").numpy() if "float16" in str(t.dtype) else t.numpy() for t in flat(outputs)]
+
+
+def tensors(batch: Batch) -> Batch:
+    """The batch on the current device."""
+    import paddle
+
+    return {
+        name: paddle.to_tensor(value) if isinstance(value, np.ndarray) else value
+        for name, value in batch.items()
+    }
+
+
+def built(run: Run) -> Any:
+    """The model with the run's weights, on the current device, without dropout (its masks differ from device to device)."""
+    import paddle
+
+    paddle.seed(run.seed)
+    model = run.model.build()
+    if run.weights:
+        model.set_state_dict(run.weights)
+    for layer in model.sublayers():
+        name = type(layer).__name__
+        if "Dropout" in name or "DropPath" in name:
+            for attribute in ("p", "drop_prob"):
+                if hasattr(layer, attribute):
+                    setattr(layer, attribute, 0.0)
+    return model
+
+
+def difference(found: list[np.ndarray], wanted: list[np.ndarray]) -> float:
+    """The largest difference, in units of each result's largest value; infinite where shapes or NaN differ."""
+    if len(found) != len(wanted):
+        return math.inf
+    worst = 0.0
+    for a, b in zip(found, wanted, strict=True):
+        if a.shape != b.shape:
+            return math.inf
+        if not a.size:
+            continue
+        x, y = a.astype(np.float64), b.astype(np.float64)
+        if not np.array_equal(np.isfinite(x), np.isfinite(y)):
+            return math.inf
+        good = np.isfinite(y)
+        if good.any():
+            worst = max(worst, float(np.abs(x - y)[good].max() / max(np.abs(y)[good].max(), 1e-6)))
+    return worst
+
+
+def called(model: Any, run: Run, batch: Batch) -> Any:
+    return model(*(batch[name] for name in run.data.inputs))
+
+
+# ---- (a) forward --------------------------------------------------------------------------------------
+
+
+def forward(run: Run) -> dict[str, Any]:
+    """Eager inference on the card beside the CPU, in f32."""
+    batch = run.data.make(run.batch_size, run.seed)
+    with device("cpu"):
+        model = built(run)
+        run.weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+        parameters = sum(math.prod(p.shape) for p in model.parameters())
+        wanted, seconds = _evaluated(model, run, batch, "cpu")
+    with device("xpu"):
+        model = built(run)
+        run.outputs, own = _evaluated(model, run, batch, "xpu")
+    worst = difference(run.outputs, wanted)
+    if not worst <= FORWARD:
+        raise StageFailed(
+            f"The results differ by {worst:.2g} of the largest value, {FORWARD:.0e} is allowed. {first_layer_apart(run, batch)}"
+        )
+    return {"difference": worst, "parameters": parameters, "cpu_ms": seconds * 1e3, "card_ms": own * 1e3}
+
+
+def _evaluated(
+    model: Any, run: Run, batch: Batch, where: str, rounds: int = 3
+) -> tuple[list[np.ndarray], float]:
+    import paddle
+
+    model.eval()
+    given = tensors(batch)
+    times = []
+    with paddle.no_grad():
+        outputs = called(model, run, given)
+        found = arrays(outputs)
+        for _ in range(rounds):
+            start = time.perf_counter()
+            called(model, run, given)
+            wait(where)
+            times.append(time.perf_counter() - start)
+    return found, statistics.median(times)
+
+
+def first_layer_apart(run: Run, batch: Batch) -> str:
+    """Names the first layer whose result differs, by how much; its inputs were still alike."""
+    import paddle
+
+    def recorded(where: str) -> list[tuple[str, list[np.ndarray]]]:
+        seen: list[tuple[str, list[np.ndarray]]] = []
+        with device(where), paddle.no_grad():
+            model = built(run)
+            model.eval()
+            for name, layer in model.named_sublayers():
+                if not layer.sublayers():
+
+                    def keep(layer: Any, _: Any, output: Any, name: str = name) -> None:
+                        seen.append((f"{name} ({type(layer).__name__})", arrays(output)))
+
+                    layer.register_forward_post_hook(keep)
+            called(model, run, tensors(batch))
+        return seen
+
+    for (name, wanted), (_, found) in zip(recorded("cpu"), recorded("xpu"), strict=False):
+        if (worst := difference(found, wanted)) > FORWARD:
+            return f"The first layer that differs is {name}, by {worst:.2g} of its largest value."
+    return "No single layer differs by as much; what the model does between its layers does."
+
+
+# ---- (b, c) training ----------------------------------------------------------------------------------
+
+
+def trained(run: Run, where: str, amp: bool = False) -> tuple[list[float], float]:
+    """Losses of STEPS steps on one batch, and the seconds of a step."""
+    import paddle
+
+    batch = run.data.make(run.batch_size, run.seed)
+    losses, times = [], []
+    with device(where):
+        model = built(run)
+        model.train()
+        optimizer = paddle.optimizer.Momentum(
+            run.model.learning_rate,
+            0.9,
+            parameters=model.parameters(),
+            grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0),
+        )
+        given = tensors(batch)
+        for _ in range(STEPS):
+            start = time.perf_counter()
+            with paddle.amp.auto_cast(enable=amp, dtype="bfloat16", level="O1"):
+                outputs = called(model, run, given)
+            loss = run.data.loss(outputs, given)
+            loss.backward()
+            optimizer.step()
+            optimizer.clear_grad()
+            losses.append(float(loss.item()))
+            times.append(time.perf_counter() - start)
+    return losses, statistics.median(times[2:])
+
+
+def training(run: Run) -> dict[str, Any]:
+    """Ten steps on one batch: the losses of the CPU, and they fall."""
+    wanted, seconds = trained(run, "cpu")
+    run.losses, own = trained(run, "xpu")
+    apart = [abs(a - b) / max(abs(b), 1e-3) for a, b in zip(run.losses, wanted, strict=True)]
+    if not all(math.isfinite(loss) for loss in run.losses) or max(apart) > LOSSES:
+        step = next((i for i, a in enumerate(apart) if not a <= LOSSES), 0)
+        raise StageFailed(
+            f"The loss of step {step + 1} is {run.losses[step]:.6g} on the card and {wanted[step]:.6g} on the CPU."
+        )
+    if run.losses[-1] > FALLS * run.losses[0]:
+        raise StageFailed(
+            f"The loss does not fall on one batch: {run.losses[0]:.4g} to {run.losses[-1]:.4g}."
+        )
+    return {"losses": run.losses, "difference": max(apart), "cpu_ms": seconds * 1e3, "card_ms": own * 1e3}
+
+
+def amp(run: Run) -> dict[str, Any]:
+    """The same with automatic mixed precision in bf16: finite, and it falls."""
+    losses, seconds = trained(run, "xpu", amp=True)
+    if not all(math.isfinite(loss) for loss in losses):
+        raise StageFailed(f"A loss is not finite: {losses}.")
+    if losses[-1] > FALLS * losses[0]:
+        raise StageFailed(f"The loss does not fall in bf16: {losses[0]:.4g} to {losses[-1]:.4g}.")
+    return {"losses": losses, "card_ms": seconds * 1e3}
+
+
+# ---- (d, e, f) export, inference, other sizes -----------------------------------------------------------
+
+
+def _specification(run: Run) -> list[Any]:
+    import paddle
+
+    batch = run.data.make(run.batch_size, run.seed)
+    specs = []
+    for name in run.data.inputs:
+        shape = list(batch[name].shape)
+        for axis in run.data.dynamic.get(name, (0,)):
+            shape[axis] = -1
+        specs.append(paddle.static.InputSpec(shape, str(batch[name].dtype), name))
+    return specs
+
+
+def export(run: Run) -> dict[str, Any]:
+    """paddle.jit.save on the card, and the same results when it is loaded again."""
+    import paddle
+
+    path = run.folder / "model"
+    batch = run.data.make(run.batch_size, run.seed)
+    with device("xpu"), paddle.no_grad():
+        model = built(run)
+        model.eval()
+        paddle.jit.save(model, str(path), input_spec=_specification(run))
+        loaded = paddle.jit.load(str(path))
+        loaded.eval()
+        found = arrays(called(loaded, run, tensors(batch)))
+    worst = difference(found, run.outputs)
+    if not worst <= INFERENCE:
+        raise StageFailed(f"The program that was loaded again differs by {worst:.2g} from the model.")
+    size = sum(p.stat().st_size for p in run.folder.glob("model*"))
+    return {"difference": worst, "bytes": size}
+
+
+def predictor(folder: Path, card: bool) -> Any:
+    from paddle import inference
+
+    program = folder / "model.json"
+    config = inference.Config(str(program), str(folder / "model.pdiparams"))
+    if card:
+        config.enable_custom_device("xpu", 0)
+    config.disable_glog_info()
+    return inference.create_predictor(config)
+
+
+def _served(found: Any, batch: Batch, inputs: tuple[str, ...]) -> list[np.ndarray]:
+    for name, value in zip(found.get_input_names(), (batch[n] for n in inputs), strict=True):
+        handle = found.get_input_handle(name)
+        handle.reshape(value.shape)
+        handle.copy_from_cpu(np.ascontiguousarray(value))
+    found.run()
+    return [found.get_output_handle(name).copy_to_cpu() for name in found.get_output_names()]
+
+
+def infer(run: Run) -> dict[str, Any]:
+    """Paddle Inference on the card, for one and for several samples: the results of the eager model."""
+    import paddle
+
+    own = predictor(run.folder, True)
+    wanted = run.outputs
+    batch = run.data.make(run.batch_size, run.seed)
+    worst = difference(_served(own, batch, run.data.inputs), wanted)
+    single = run.data.make(1, run.seed + 1)
+    with device("xpu"), paddle.no_grad():
+        model = built(run)
+        model.eval()
+        alone = arrays(called(model, run, tensors(single)))
+    worst = max(worst, difference(_served(own, single, run.data.inputs), alone))
+    if not worst <= INFERENCE:
+        raise StageFailed(f"Paddle Inference differs by {worst:.2g} from the eager model.")
+    times: dict[bool, list[float]] = {True: [], False: []}
+    peers = {True: own, False: predictor(run.folder, False)}
+    _served(peers[False], batch, run.data.inputs)
+    for _ in range(3):  # in turn, because the machine's speed drifts
+        for card, peer in peers.items():
+            start = time.perf_counter()
+            _served(peer, batch, run.data.inputs)
+            times[card].append(time.perf_counter() - start)
+    return {
+        "difference": worst,
+        "card_ms": statistics.median(times[True]) * 1e3,
+        "cpu_ms": statistics.median(times[False]) * 1e3,
+    }
+
+
+def sizes(run: Run) -> dict[str, Any] | None:
+    """The exported program on inputs of another size, beside the CPU."""
+    if run.data.other is None:
+        return None
+    batch = run.data.other(run.batch_size, run.seed)
+    found = [_served(predictor(run.folder, card), batch, run.data.inputs) for card in (True, False)]
+    worst = difference(*found)
+    if not worst <= FORWARD:
+        shapes = ", ".join(f"{n} {list(batch[n].shape)}" for n in run.data.inputs)
+        raise StageFailed(f"On {shapes} the card differs by {worst:.2g} from the CPU.")
+    return {"difference": worst}
+
+
+STAGES: dict[str, Callable[[Run], dict[str, Any] | None]] = {
+    "forward": forward,
+    "training": training,
+    "amp": amp,
+    "export": export,
+    "infer": infer,
+    "sizes": sizes,
+}
+NEEDS = {"infer": ("export",), "sizes": ("export",), "export": ("forward",)}
+MODES = {
+    "lite-train-lite-infer": ("forward", "training", "export", "infer"),
+    "whole-infer": ("forward", "export", "infer", "sizes"),
+    "amp": ("forward", "amp"),
+    "all": tuple(STAGES),
+}

@@ -1,0 +1,74 @@
+"""Certifies one model in a process of its own: `python -m openxpu.certify.worker ORDER`, ORDER a JSON object.
+
+The result is a file, written aside and renamed: a certification that is interrupted goes on with the next model."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+
+def result_of(order: dict[str, Any]) -> dict[str, Any]:
+    """{"model", "task", "source", "stages": {stage: {"passed", "seconds", ...}}, "fallbacks", "native_calls", "peak_bytes"}"""
+    from openxpu.certify import user
+    from openxpu.certify.stages import NEEDS, STAGES, Run, StageFailed
+    from openxpu.models import find
+
+    model = user.model(order["model"], order["input"]) if order.get("input") else find([order["model"]])[0]
+    found: dict[str, Any] = {"model": model.name, "task": model.task, "source": model.source, "stages": {}}
+    if model.missing:
+        return {**found, "skipped": model.missing}
+    import paddle
+
+    from openxpu.paddle import counters
+
+    stages: dict[str, Any] = found["stages"]
+    with tempfile.TemporaryDirectory(prefix="openxpu-certify-") as folder:
+        run = Run(model, order["batch"], order["seed"], Path(folder))
+        for name in order["stages"]:
+            lacking = [n for n in NEEDS.get(name, ()) if not stages.get(n, {}).get("passed")]
+            if lacking:
+                stages[name] = {"passed": False, "error": f"Not tried: it needs {', '.join(lacking)}."}
+                continue
+            start = time.perf_counter()
+            try:
+                details = STAGES[name](run)
+                if details is None:
+                    continue  # the model has no such stage
+                stages[name] = {"passed": True, **details}
+            except StageFailed as failed:
+                stages[name] = {"passed": False, "error": str(failed)}
+            except Exception as error:
+                stages[name] = {
+                    "passed": False,
+                    "error": f"{type(error).__name__}: {error}"[:2000],
+                    "trace": "".join(traceback.format_exception(error)[-6:])[-4000:],
+                }
+            stages[name]["seconds"] = time.perf_counter() - start
+    found["fallbacks"] = counters.fallbacks()
+    found["native_calls"] = sum(counters.native_calls().values())
+    found["peak_bytes"] = int(paddle.device.xpu.max_memory_allocated(0))
+    return found
+
+
+def main() -> None:
+    order = json.loads(sys.argv[1])
+    for module in order.get("import", ()):
+        importlib.import_module(module)
+    result = result_of(order)
+    target = Path(order["result"])
+    descriptor, aside = tempfile.mkstemp(dir=target.parent, suffix=".part")
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({**result, "key": order["key"]}, file, indent=1)
+    Path(aside).replace(target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""The model library: names, builders, tasks and sample data of models that OpenXPU certifies.
+
+Nothing here imports Paddle before a model is built."""
+
+from openxpu.models.registry import Model, find, models
+
+__all__ = ["Model", "find", "models"]
