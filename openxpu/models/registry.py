@@ -60,7 +60,10 @@ class Model:
 
 
 # Each has MODELS: a sequence, or a function that returns one.
-_MODULES: tuple[str, ...] = ("classification",)
+_MODULES: tuple[str, ...] = (
+    "paddleclas_models",
+    "classification",
+)
 
 
 @functools.cache
@@ -94,7 +97,7 @@ def find(names: Iterable[str] = (), tasks: Sequence[str] = ()) -> list[Model]:
         return chosen
     found: dict[str, Model] = {}
     for pattern in patterns:
-        matches = [m for m in chosen if fnmatch.fnmatchcase(m.name, pattern.lower())]
+        matches = [m for m in chosen if fnmatch.fnmatchcase(m.name.lower(), pattern.lower())]
         if not matches:
             near = difflib.get_close_matches(pattern.lower(), [m.name for m in chosen], 3)
             hint = f"; near are {', '.join(near)}" if near else ""

@@ -1,0 +1,101 @@
+"""`openxpu certify` and `openxpu models`: what holds is certified, what does not is named, and what was done is not done again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from openxpu import models
+from openxpu.certify import report, stages, user
+from openxpu.certify.command import Order, known
+
+HERE = Path(__file__).parent
+
+
+def certify(folder: Path, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
+    """Exit code, results and messages of the command."""
+    code = "import sys; from openxpu.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "certify", "--json", "--output", str(folder), *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout) if done.stdout.strip() else [], done.stderr
+
+
+def test_a_small_model_passes_every_stage_and_is_not_tried_again(tmp_path: Path) -> None:
+    status, (result,), _ = certify(tmp_path, "lenet")
+    assert status == 0, report.first_error(result)
+    assert set(result["stages"]) == {"forward", "training", "amp", "export", "infer"}
+    assert report.passed(result)
+    assert result["fallbacks"] == {}
+    assert result["native_calls"] > 100
+    assert result["stages"]["forward"]["parameters"] == 61610
+    losses = result["stages"]["training"]["losses"]
+    assert len(losses) == stages.STEPS
+    assert losses[-1] < losses[0]
+    before = (tmp_path / "lenet.json").stat().st_mtime_ns
+    status, (again,), _ = certify(tmp_path, "lenet")
+    assert status == 0
+    assert again["stages"] == result["stages"]
+    assert (tmp_path / "lenet.json").stat().st_mtime_ns == before
+    assert known(Order(names=("lenet",), output=tmp_path), "lenet") is not None
+    assert known(Order(names=("lenet",), output=tmp_path, batch=3), "lenet") is None
+    page = (tmp_path / "models.html").read_text()
+    assert "lenet" in page
+    assert "<svg" in page
+    assert "| lenet |" in (tmp_path / "models.md").read_text()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_what_does_not_hold_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    names = [f"broken:{name}" for name in ("differs", "learns_nothing", "ends", "good")]
+    status, found, _ = certify(tmp_path, *names, "--input", "2x8", "--mode", "lite-train-lite-infer")
+    assert status == 1
+    by_name = {result["model"].partition(":")[2]: result for result in found}
+    wrong = by_name["differs"]["stages"]["forward"]
+    assert not wrong["passed"]
+    assert "2 (Wrong)" in wrong["error"]
+    assert "Not tried" in by_name["differs"]["stages"]["infer"]["error"]
+    assert "does not fall" in by_name["learns_nothing"]["stages"]["training"]["error"]
+    assert "status 7" in by_name["ends"]["stages"]["process"]["error"]
+    assert report.passed(by_name["good"])
+    assert report.summary(found).startswith("4 models, 4 tried, 1 certified")
+
+
+def test_names_that_nothing_has(tmp_path: Path) -> None:
+    status, found, words = certify(tmp_path, "resnet51")
+    assert (status, found) == (2, [])
+    assert "No model is called resnet51; near are resnet50" in words
+    status, found, words = certify(tmp_path, "broken:good", "--input", "2,8")
+    assert (status, found) == (2, [])
+    assert "--input 2,8 is no shape" in words
+
+
+def test_the_library() -> None:
+    every = models.models()
+    assert len({m.name for m in every}) == len(every) >= 400
+    assert [m.name for m in models.find(["RESNET1?"])] == ["resnet18"]
+    with pytest.raises(LookupError, match="There is no task"):
+        models.find(tasks=["cooking"])
+    absent = [m for m in every if m.missing]
+    assert all(f"pip install {m.install}" in str(m.missing) for m in absent)
+
+
+def test_shapes_and_differences() -> None:
+    assert user.shapes_of(["1x3x4", "2x5:i64"]) == [((1, 3, 4), np.float32), ((2, 5), np.int64)]
+    one = np.ones(3, np.float32)
+    assert stages.difference([one], [one]) == 0
+    assert stages.difference([one], [one * 2]) == pytest.approx(0.5)
+    assert stages.difference([one], [one, one]) == np.inf
+    assert stages.difference([np.array([1, np.nan], np.float32)], [np.array([1, 2], np.float32)]) == np.inf
