@@ -48,12 +48,12 @@ def result_file(order: Order, name: str) -> Path:
 
 
 def known(order: Order, name: str) -> dict[str, Any] | None:
-    """What an earlier run found, if it was asked for the same."""
+    """What an earlier run found, if it was asked for the same and all of it held."""
     try:
         found: dict[str, Any] = json.loads(result_file(order, name).read_text())
     except (OSError, ValueError):
         return None
-    return found if found.get("key") == key(order, name) and "skipped" not in found else None
+    return found if found.get("key") == key(order, name) and report.passed(found) else None
 
 
 def certified(order: Order, name: str, model: Model | None) -> dict[str, Any]:

@@ -273,27 +273,32 @@ def export(run: Run) -> dict[str, Any]:
     """paddle.jit.save on the card, and the same results when it is loaded again."""
     import paddle
 
-    path = run.folder / "model"
     batch = run.data.make(run.batch_size, run.seed)
+    for where in (
+        "cpu",
+        "xpu",
+    ):  # each with the operators that it has: a program of a card may have flash attention
+        with device(where), paddle.no_grad():
+            model = built(run)
+            model.eval()
+            paddle.jit.save(model, str(run.folder / where / "model"), input_spec=_specification(run))
     with device("xpu"), paddle.no_grad():
-        model = built(run)
-        model.eval()
-        paddle.jit.save(model, str(path), input_spec=_specification(run))
-        loaded = paddle.jit.load(str(path))
+        loaded = paddle.jit.load(str(run.folder / "xpu" / "model"))
         loaded.eval()
         found = arrays(called(loaded, run, tensors(batch)))
     worst = difference(found, run.outputs)
     if not worst <= INFERENCE:
         raise StageFailed(f"The program that was loaded again differs by {worst:.2g} from the model.")
-    size = sum(p.stat().st_size for p in run.folder.glob("model*"))
+    size = sum(p.stat().st_size for p in (run.folder / "xpu").glob("model*"))
     return {"difference": worst, "bytes": size}
 
 
-def predictor(folder: Path, card: bool) -> Any:
+def predictor(run: Run, card: bool) -> Any:
+    """Paddle Inference of the program that was exported on the card or on the CPU."""
     from paddle import inference
 
-    program = folder / "model.json"
-    config = inference.Config(str(program), str(folder / "model.pdiparams"))
+    folder = run.folder / ("xpu" if card else "cpu")
+    config = inference.Config(str(folder / "model.json"), str(folder / "model.pdiparams"))
     if card:
         config.enable_custom_device("xpu", 0)
     config.disable_glog_info()
@@ -313,7 +318,7 @@ def infer(run: Run) -> dict[str, Any]:
     """Paddle Inference on the card, for one and for several samples: the results of the eager model."""
     import paddle
 
-    own = predictor(run.folder, True)
+    own = predictor(run, True)
     wanted = run.outputs
     batch = run.data.make(run.batch_size, run.seed)
     worst = difference(_served(own, batch, run.data.inputs), wanted)
@@ -326,7 +331,7 @@ def infer(run: Run) -> dict[str, Any]:
     if not worst <= INFERENCE:
         raise StageFailed(f"Paddle Inference differs by {worst:.2g} from the eager model.")
     times: dict[bool, list[float]] = {True: [], False: []}
-    peers = {True: own, False: predictor(run.folder, False)}
+    peers = {True: own, False: predictor(run, False)}
     _served(peers[False], batch, run.data.inputs)
     for _ in range(3):  # in turn, because the machine's speed drifts
         for card, peer in peers.items():
@@ -345,7 +350,7 @@ def sizes(run: Run) -> dict[str, Any] | None:
     if run.data.other is None:
         return None
     batch = run.data.other(run.batch_size, run.seed)
-    found = [_served(predictor(run.folder, card), batch, run.data.inputs) for card in (True, False)]
+    found = [_served(predictor(run, card), batch, run.data.inputs) for card in (True, False)]
     worst = difference(*found)
     if not worst <= FORWARD:
         shapes = ", ".join(f"{n} {list(batch[n].shape)}" for n in run.data.inputs)

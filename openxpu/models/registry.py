@@ -61,6 +61,7 @@ class Model:
 
 # Each has MODELS: a sequence, or a function that returns one.
 _MODULES: tuple[str, ...] = (
+    "language",
     "paddleclas_models",
     "classification",
 )
