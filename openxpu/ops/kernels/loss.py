@@ -376,25 +376,5 @@ def nll_loss_grad_cells(
 
 
 @triton.jit
-def label_smooth_elements(
-    label,
-    prior,
-    out,
-    n,
-    classes,
-    epsilon,
-    share,
-    HAS_PRIOR: tl.constexpr,
-    ACC: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """out = label * (1 - epsilon) + epsilon * prior, or + share (epsilon / classes)."""
-    first = tl.program_id(0).to(tl.int64) * BLOCK
-    at = first + tl.arange(0, BLOCK)
-    mask = at < n
-    v = tl.load(label + at, mask=mask, other=0).to(ACC) * (1.0 - epsilon)
-    if HAS_PRIOR:
-        v += epsilon * tl.load(prior + at % classes, mask=mask, other=0).to(ACC)
-    else:
-        v += share
-    tl.store(out + at, v.to(out.dtype.element_ty), mask=mask)
+def smoothed(label, prior, kept, epsilon):
+    return label * kept + prior * epsilon
