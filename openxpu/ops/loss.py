@@ -204,7 +204,7 @@ def plan_nll_loss(
     weights = b.scratch((cells,), acc)
     b.launch(
         "loss.nll_loss_cells", grid, x, label, weight, each, weights, cells, classes, inner, ignore_index,
-        cost=4 * label.nbytes, HAS_WEIGHT=int(weight is not None), ACC=dtype_constexpr(acc), BLOCK=block,
+        cost=4 * label.nbytes, FLAT=int(inner == 1), HAS_WEIGHT=int(weight is not None), ACC=dtype_constexpr(acc), BLOCK=block,
     )  # fmt: skip
     if reduction == "none":
         b.zero(total_weight)
@@ -234,7 +234,7 @@ def plan_nll_loss_grad(
     grid, block = blocks(cells, 1024)
     b.launch(
         "loss.nll_loss_grad_cells", grid, label, weight, total_weight, dout, dx, cells, classes, inner, ignore_index,
-        cost=4 * label.nbytes, HAS_WEIGHT=int(weight is not None), ONE_DOUT=int(reduction != "none"),
+        cost=4 * label.nbytes, FLAT=int(inner == 1), HAS_WEIGHT=int(weight is not None), ONE_DOUT=int(reduction != "none"),
         MEAN=int(reduction == "mean"), ACC=dtype_constexpr(acc), BLOCK=block,
     )  # fmt: skip
 
