@@ -31,11 +31,19 @@ def _plan_grid(
 ) -> None:  # fmt: skip
     """steps, shifts and extents along the width, then the height."""
     dtype = _numpy(boxes.dtype)
-    numbers = [real(float(v), boxes.dtype) for v in (*steps, *shifts, *extents)]
+    count = 4 * len(halves)
+    half = halves.astype(dtype)
+    table = np.empty((3, count), dtype)
+    table[0] = np.concatenate([-half, half], 1).ravel()
+    table[1] = np.tile(np.array(extents, dtype), count // 2)
+    table[2] = np.tile(np.asarray(values, np.float32).astype(dtype), len(halves))
+    numbers = [real(float(v), boxes.dtype) for v in (*steps, *shifts)]
+    cells = boxes.numel // count
+    block = min(_BLOCK, max(power_of_two(count), 16))
+    rows = max(_BLOCK // block, 1)
     b.launch(
-        "boxes.box_grid", -(-boxes.numel // _BLOCK), b.constant(halves.astype(dtype)),
-        b.constant(np.asarray(values, np.float32).astype(dtype)), boxes, variances, I64(boxes.numel), len(halves),
-        boxes.shape[1], *numbers, cost=4 * boxes.nbytes, CLIP=int(clip), BLOCK=_BLOCK,
+        "boxes.box_grid", (-(-count // block), -(-cells // rows)), b.constant(table), boxes, variances, count,
+        cells, boxes.shape[1], *numbers, cost=4 * boxes.nbytes, CLIP=int(clip), ROWS=rows, BLOCK=block,
     )  # fmt: skip
 
 
