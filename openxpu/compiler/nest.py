@@ -1078,9 +1078,8 @@ class Nest:
     ) -> None:
         element = memory_type(dtype)
         size = max(1, _bytes(element))
-        if self.width == 0 or (
-            not lanes_of(value) and stride == 0 and not lanes_of(mask) and offsets is None
-        ):
+        alike = offsets is None and stride == 0 and not lanes_of(value) and (mask is None or not lanes_of(mask))
+        if self.width == 0 or alike:
             value = self.to_memory(b, value, dtype)
             if mask is None:
                 b.store(value, pointer, align=size)
