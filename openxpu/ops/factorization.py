@@ -72,7 +72,7 @@ def plan_triangular(b: PlanBuilder, t: Tensor, x: Tensor, upper: bool, unit: boo
             "factorization.triangular_block", (-(-columns // lanes), matrices),
             box(t, slice(first, last), slice(first, last)), own, last - first, columns,
             t.strides[0] if t.shape[0] > 1 else 0, t.strides[1], t.strides[2], x.strides[0], x.strides[1],
-            cost=(last - first) ** 2 * columns * matrices * x.itemsize, UPPER=upper, UNIT=unit, ROWS=SMALL, BLOCK=lanes,
+            cost=(last - first) ** 2 * columns * matrices * x.itemsize, UPPER=upper, UNIT=unit, BLOCK=lanes,
         )  # fmt: skip
 
 

@@ -112,33 +112,27 @@ def swap_rows(x, pivots, n, columns, stride, row, steps, BACKWARD: tl.constexpr,
 @triton.jit
 def triangular_block(
     t, x, n, columns, t_stride, t_row, t_column, x_stride, x_row,
-    UPPER: tl.constexpr, UNIT: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    UPPER: tl.constexpr, UNIT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """x = the inverse of a small triangle, n <= ROWS, times x: each row that is known is taken out of all that are not. A program
-    owns BLOCK columns of one x."""
+    """x = the inverse of a small triangle times x. A program owns BLOCK columns of one x."""
     matrix = tl.program_id(1).to(tl.int64)
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = at < columns
-    r = tl.arange(0, ROWS)
     t += matrix * t_stride
     x += matrix * x_stride
     for step in range(0, n):
+        i = step
         if UPPER:
-            j = n - 1 - step
-            i = r
-        else:
-            j = step
-            i = j + 1 + r
-        row = x + j * x_row + at
-        known = tl.load(row, mask=mask)
+            i = n - 1 - step
+        total = tl.load(x + i * x_row + at, mask=mask)
+        for s in range(0, step):
+            j = s
+            if UPPER:
+                j = n - 1 - s
+            total -= tl.load(t + i * t_row + j * t_column) * tl.load(x + j * x_row + at, mask=mask)
         if not UNIT:
-            known /= tl.load(t + j * (t_row + t_column))
-            tl.store(row, known, mask=mask)
-        rest = r < n - 1 - step
-        factor = tl.load(t + i * t_row + j * t_column, mask=rest)
-        target = x + (i * x_row)[:, None] + at[None, :]
-        both = rest[:, None] & mask[None, :]
-        tl.store(target, tl.load(target, mask=both) - factor[:, None] * known[None, :], mask=both)
+            total /= tl.load(t + i * (t_row + t_column))
+        tl.store(x + i * x_row + at, total, mask=mask)
 
 
 @triton.jit
