@@ -143,12 +143,15 @@ def plan_yolo_box(
         return
     images, _, height, width = x.shape
     per_cell = len(anchors) // 2
-    block = min(256, max(power_of_two(height * width), 16))
+    total = images * per_cell * height * width
+    flat = height * width < 16 and total < 2**31
+    block = 256 if flat else min(256, max(power_of_two(height * width), 16))
+    grid = (-(-total // block),) if flat else (-(-height * width // block), per_cell, images)
     numbers = [real(float(v), x.dtype) for v in (threshold, scale, -0.5 * (scale - 1), iou_share)]
     b.launch(
-        "boxes.yolo_box", (-(-height * width // block), per_cell, images), x, sizes, b.constant(np.array(anchors, np.int32)),
-        boxes, scores, per_cell, classes, height, width, ratio, *numbers, cost=16 * x.nbytes, CLIP=int(clip),
-        IOU=int(iou_aware), BLOCK=block,
+        "boxes.yolo_box", grid, x, sizes, b.constant(np.array(anchors, np.int32)),
+        boxes, scores, per_cell, classes, height, width, ratio, *numbers, total, cost=16 * x.nbytes, CLIP=int(clip),
+        IOU=int(iou_aware), FLAT=int(flat), BLOCK=block,
     )  # fmt: skip
 
 

@@ -101,16 +101,24 @@ def power(x, y):
 @triton.jit
 def yolo_box(
     x, sizes, anchors, boxes, scores, per_cell, classes, height, width, ratio, threshold, scale, bias, share,
-    CLIP: tl.constexpr, IOU: tl.constexpr, BLOCK: tl.constexpr,
+    total, CLIP: tl.constexpr, IOU: tl.constexpr, FLAT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """x [images, per_cell * (5 + classes), height, width] as boxes [images, per_cell * cells, 4] in pixels of images of `sizes`
     [images, 2], and scores [images, per_cell * cells, classes]; zeros below the threshold. IOU: x begins with a predicted
-    overlap for each anchor, which has this share in the confidence. Program (block of cells, anchor, image)."""
-    image = tl.program_id(2).to(tl.int64)
-    anchor = tl.program_id(1)
+    overlap for each anchor, which has this share in the confidence. Program (block of cells, anchor, image), or (FLAT,
+    where cells are few) block of all `total` boxes."""
     cells = height * width
     cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = cell < cells
+    if FLAT:
+        mask = cell < total
+        cell = tl.minimum(cell, total - 1)
+        anchor = cell // cells % per_cell
+        image = (cell // cells // per_cell).to(tl.int64)
+        cell = cell % cells
+    else:
+        mask = cell < cells
+        anchor = tl.program_id(1)
+        image = tl.program_id(2).to(tl.int64)
     entries = 5 + classes
     if IOU:
         x += image * per_cell * (entries + 1) * cells
