@@ -1004,16 +1004,18 @@ class Nest:
             name = f"!llvm.masked.load.{Lanes._suffix(vector)}.p0"
             value = self.lanes.intrinsic(b, name, vector, [pointer, mask, fill])
             return self.from_memory(b, value, dtype)
-        lanes = self.apart(stride, size, mask is not None)
-        if lanes:
+        places = self.apart(stride, size, mask is not None)
+        if places:
             value = None
             name = f"!llvm.masked.load.{Lanes._suffix(vector)}.p0"
-            for start, inside in self.vectors_of(lanes):
+            for start, inside in self.vectors_of(places):
                 at = b.gep(pointer, [c64(start)], source_etype=element)
                 if mask is None:  # nothing before the first element and behind the last
                     part = b.load(at, typ=vector, align=size)
                 else:
-                    on = self.shuffled(b, mask, ir.Constant(mask.type, None), {p: i for i, p in inside.items()}, width)
+                    on = self.shuffled(
+                        b, mask, ir.Constant(mask.type, None), {p: i for i, p in inside.items()}, width
+                    )
                     part = self.lanes.intrinsic(b, name, vector, [at, on, ir.Constant(vector, None)])
                 if value is None:
                     value = self.shuffled(b, part, part, inside, 0)
@@ -1078,7 +1080,9 @@ class Nest:
     ) -> None:
         element = memory_type(dtype)
         size = max(1, _bytes(element))
-        alike = offsets is None and stride == 0 and not lanes_of(value) and (mask is None or not lanes_of(mask))
+        alike = (
+            offsets is None and stride == 0 and not lanes_of(value) and (mask is None or not lanes_of(mask))
+        )
         if self.width == 0 or alike:
             value = self.to_memory(b, value, dtype)
             if mask is None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openxpu.ops.plan import I64, PlanBuilder, Scalar, Tensor, Unsupported
+from openxpu.ops.plan import PlanBuilder, Scalar, Tensor, Unsupported
 from openxpu.ops.reduce import power_of_two, real, require_contiguous
 
 _BLOCK = 1024

@@ -35,11 +35,15 @@ def maxout(
     top = tl.full((ROWS, BLOCK), -3.4028234663852886e38, ACC)
     if GROUPS > 0:
         for group in tl.static_range(GROUPS):
-            v = tl.load(x + member(cell, group, groups, inner, GROUPS)[:, None] + lane[None, :], mask=mask, other=0).to(ACC)
+            v = tl.load(
+                x + member(cell, group, groups, inner, GROUPS)[:, None] + lane[None, :], mask=mask, other=0
+            ).to(ACC)
             top = tl.where(top > v, top, v)
     else:
         for group in range(0, groups):
-            v = tl.load(x + member(cell, group, groups, inner, GROUPS)[:, None] + lane[None, :], mask=mask, other=0).to(ACC)
+            v = tl.load(
+                x + member(cell, group, groups, inner, GROUPS)[:, None] + lane[None, :], mask=mask, other=0
+            ).to(ACC)
             top = tl.where(top > v, top, v)
     to = member(cell, 0, 1, inner, 1 if GROUPS > 0 else 0)[:, None] + lane[None, :]
     tl.store(out + to, top.to(out.dtype.element_ty), mask=mask)

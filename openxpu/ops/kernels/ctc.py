@@ -12,7 +12,7 @@ NOTHING = tl.constexpr(-(2**30))  # the exponent of 0
 @triton.jit
 def power_of_two(k, ACC: tl.constexpr):
     """2^k; 0 below the least normal number."""
-    if ACC == tl.float64:
+    if tl.float64 == ACC:
         return (tl.maximum(k + 1023, 0).to(tl.int64) << 52).to(tl.float64, bitcast=True)
     else:
         return (tl.maximum(k + 127, 0) << 23).to(tl.float32, bitcast=True)
@@ -21,7 +21,7 @@ def power_of_two(k, ACC: tl.constexpr):
 @triton.jit
 def pair(v, e, ACC: tl.constexpr):
     """v 2^e with v brought into [1, 2); 0, infinity and NaN stay."""
-    if ACC == tl.float64:
+    if tl.float64 == ACC:
         bits = v.to(tl.int64, bitcast=True)
         own = ((bits >> 52) - 1023).to(tl.int32)
         m = ((bits & 0xFFFFFFFFFFFFF) | (1023 << 52)).to(tl.float64, bitcast=True)
@@ -75,7 +75,9 @@ def ctc_forward(
     powers += tl.cast(i, tl.int64) * time * width
     log_p += tl.cast(i, tl.int64) * classes
     for t in range(0, length):
-        pm, pe = probability(tl.load(log_p + tl.cast(t, tl.int64) * batch * classes + symbol, mask=mask, other=0), ACC)
+        pm, pe = probability(
+            tl.load(log_p + tl.cast(t, tl.int64) * batch * classes + symbol, mask=mask, other=0), ACC
+        )
         row = tl.cast(t, tl.int64) * width
         if t == 0:
             m, e = pair(tl.where(s < 2, pm, 0.0), pe, ACC)
@@ -123,7 +125,9 @@ def ctc_backward(
     be = tl.load(powers + end - 1, mask=more, other=NOTHING)
     whole, whole_power = sum_of_three(am, ae, bm, be, bm * 0, NOTHING, ACC)
     possible = ~(whole == 0)
-    least = tl.log(tl.where(possible, whole, 1.0)) + whole_power.to(ACC) * tl.full((), 0.6931471805599453, ACC)
+    least = tl.log(tl.where(possible, whole, 1.0)) + whole_power.to(ACC) * tl.full(
+        (), 0.6931471805599453, ACC
+    )
     tl.store(loss + i, tl.where(possible, -least, 0.0))
     share = tl.where(possible, 1 / tl.where(possible, whole, 1.0), 0.0)
     for k in range(0, length):
@@ -142,7 +146,9 @@ def ctc_backward(
         )  # fmt: skip
         v = tl.where(later, v, tl.where(s >= 2 * n - 1, 1.0, 0.0).to(ACC))
         top = tl.where(later, top, 0)
-        pm, pe = probability(tl.load(log_p + tl.cast(t, tl.int64) * batch * classes + symbol, mask=mask, other=0), ACC)
+        pm, pe = probability(
+            tl.load(log_p + tl.cast(t, tl.int64) * batch * classes + symbol, mask=mask, other=0), ACC
+        )
         power = tl.load(powers + row, mask=mask, other=NOTHING) + top - whole_power
         here = tl.load(paths + row, mask=mask, other=0) * v * power_of_two(tl.minimum(power, 100), ACC)
         tl.store(paths + row, here * share, mask=mask)
