@@ -667,6 +667,8 @@ class Nest:
         """Compute the roots at every position, then write: a store never precedes a load of the same step."""
         writes: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         for coords in many:
+            if len(self.step.roots) > 1:
+                self.compute_in_order(coords)
             for op in self.copies:
                 short = tuple(c for d, c in enumerate(coords) if d != op.attrs["axis"])
                 for result, operand in zip(op.results, op.operands, strict=True):
@@ -688,6 +690,13 @@ class Nest:
                     writes.append((self.print, (op, coords)))
         for function, arguments in writes:
             function(*arguments)
+
+    def compute_in_order(self, coords: Coords) -> None:
+        """Several roots share values: compute them in the program's order, which may hold fewer at a time than one root
+        after the other."""
+        own = [v for v, where in self.reached.items() if v.op is not None and v.type.is_float and self.here in where]
+        for value in sorted(own, key=lambda v: v.op.order if v.op else 0):
+            self.eval(value, coords)
 
     def check(self, op: Op, coords: Coords) -> None:
         b = self.levels[-1].b
@@ -1014,7 +1023,7 @@ class Nest:
                 halves.append(self.lanes.intrinsic(b, name, vector, [at, on, zero]))
             even = ir.Constant(ir.VectorType(I32, width), [2 * i for i in range(width)])
             value = b.shuffle_vector(*halves, even)
-            if mask is not None:
+            if mask is not None and not _is_zero(fill):
                 value = b.select(mask, value, fill)
             return self.from_memory(b, value, dtype)
         pointers = self.lane_pointers(b, pointer, offsets, size)
@@ -1034,6 +1043,12 @@ class Nest:
         width = self.width
         if mask is None:
             return ir.Constant(ir.VectorType(I1, width), [1 - i % 2 for i in range(width)])
+        if {"avx512f", "bmi2"} <= self.program.target.features and 8 <= width <= 32:
+            # As bits: shuffles of masks go through vectors, there and back.
+            bits, number = ir.IntType(width), ir.Constant(I64, 0x5555555555555555)
+            wide = b.zext(b.bitcast(mask, bits), I64)
+            wide = self.lanes.intrinsic(b, "!llvm.x86.bmi.pdep.64", I64, [wide, number])
+            return b.bitcast(b.trunc(b.lshr(wide, c64(half * width)), bits), mask.type)
         lanes = [(half * width + i) // 2 if i % 2 == 0 else width for i in range(width)]
         none = ir.Constant(ir.VectorType(I1, width), [0] * width)
         return b.shuffle_vector(mask, none, ir.Constant(ir.VectorType(I32, width), lanes))
@@ -1189,6 +1204,16 @@ class Nest:
         for result in op.results:
             if result in self.program.schedule.slots:
                 self.store_slot(self.program.schedule.slots[result], coords, old)
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether a constant, or all of a vector of them, is zero (and not -0.0)."""
+    if not isinstance(value, ir.Constant):
+        return False
+    parts = value.constant
+    if isinstance(parts, list | tuple):
+        return all(_is_zero(part) for part in parts)
+    return isinstance(parts, int | float) and str(parts) in ("0", "0.0")
 
 
 def _bytes(element: Any) -> int:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Numbers = tuple[int, ...]
 Triple = tuple[int, int, int]
+Moved = dict[Tensor, Tensor]
 _DTYPES = ("f32", "bf16", "f16", "f64")
 _INT32 = 2**31
 _SHORT, _MANY, _TABLE = 8, 16, 1 << 16  # pixels of a line, images, entries: what makes images the lanes
@@ -345,14 +346,15 @@ def _depthwise(
     weight_steps: Sequence[int],
 ) -> None:
     """Plans one launch over the pixels of y; w starts at the first tap, `weight_steps` go to the next row's and column's."""
-    lanes = 16 if y.shape[4] <= 16 else 128
+    rows = _power_of_two(y.shape[3], 1, 4)
+    span = (kernel[0] - 1) * dilation[0]
     b.launch(
         "conv.depthwise", c.images * c.out_channels,
         x, w, y, c.out_channels // c.channels, c.out_channels, *x.shape[3:], *y.shape[3:], *first, c.taps, *weight_steps,
         *x.strides[:2], *x.strides[3:], *y.strides[:2], *y.strides[3:],
         cost=8 * c.flops, KH=kernel[0], KW=kernel[1], STEP_H=step[0], STEP_W=step[1],
         DILATION_H=dilation[0], DILATION_W=dilation[1], UNIT=x.strides[4] == 1, Y_STEP=_step(y),
-        ACC=dtype_constexpr(_accumulator(w.dtype)), ROWS=min(4, _power_of_two(y.shape[3], 1, 4)), LANES=lanes,
+        ACC=dtype_constexpr(_accumulator(w.dtype)), LOWEST=min(0, span), REACH=(rows - 1) * step[0] + abs(span) + 1, ROWS=rows, LANES=16,
     )  # fmt: skip
 
 
@@ -378,22 +380,25 @@ def _depthwise_input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx
         )  # fmt: skip
 
 
-def _images_last(b: PlanBuilder, x: Tensor, copy: bool = True) -> Tensor:
-    """x as [channels, slices, rows, columns, images] in the workspace, lines of images a little longer where they would
-    fall into the same sets of the cache."""
+def _images_last(b: PlanBuilder, x: Tensor, moved: Moved, result: bool = False) -> Tensor:
+    """x (or room for it, when it is a `result`) as [channels, slices, rows, columns, images] in the workspace, lines of
+    images a little longer where they would fall into the same sets of the cache. `moved`: what this plan has moved."""
+    if x in moved:
+        return moved[x]
     images = x.shape[0]
     pitch = -(-images // 16) * 16
     if pitch * x.itemsize % 4096 < 128:
         pitch += 128 // x.itemsize
     space = b.scratch((*x.shape[1:], pitch), x.dtype)
-    moved = space.view((*x.shape[1:], images), space.strides)
-    if copy:
-        plan_copy(b, x.permute(1, 2, 3, 4, 0), moved)
-    return moved
+    turned = space.view((*x.shape[1:], images), space.strides)
+    if not result:
+        moved[x] = turned
+        plan_copy(b, x.permute(1, 2, 3, 4, 0), turned)
+    return turned
 
 
 def _product_of_images(
-    b: PlanBuilder, c: Conv, source: Tensor, w: Tensor, result: Tensor, data: bool = False
+    b: PlanBuilder, c: Conv, source: Tensor, w: Tensor, result: Tensor, moved: Moved, data: bool = False
 ) -> None:
     """Plans y from x, or (`data`) dx from dy: for each pixel of the result one product, whose k are the (channel, tap)
     that read a pixel and whose lanes are the images."""
@@ -402,7 +407,7 @@ def _product_of_images(
     if data:
         k_channels, m_size = m_size, k_channels
         row, columns = c.taps, (m_size * c.taps, 1)
-    source, moved = _images_last(b, source), _images_last(b, result, copy=False)
+    source, y = _images_last(b, source, moved), _images_last(b, result, moved, result=True)
     pitch, channel = source.strides[3], source.strides[0]
     reads = c.reads(data)
     offsets = np.arange(k_channels)[None, :, None] * channel + reads[:, None, :] * pitch
@@ -411,24 +416,25 @@ def _product_of_images(
     _check_offsets(channel * source.shape[0])
     bounds = np.concatenate([[0], np.cumsum(valid.sum(axis=(1, 2)))])
     k_size = int(bounds[-1])
-    bm, bn, bk = _tile(m_size, c.images, k_size // len(reads) + 1, w.dtype)
+    bm, _, bk = _tile(m_size, c.images, k_size // len(reads) + 1, w.dtype)
+    bn = 64 if c.images <= 64 else 256  # a pixel's product is small: fewer programs
     m_tiles, p_tiles = -(-m_size // bm), -(-c.images // bn)
     b.launch(
         "conv.convolve_planes",
         (m_tiles * p_tiles, c.groups * len(reads)),
-        source, w, moved, b.constant(np.concatenate([offsets[valid], bounds]).astype(np.int32)),
+        source, w, y, b.constant(np.concatenate([offsets[valid], bounds]).astype(np.int32)),
         b.constant(np.broadcast_to(places, offsets.shape)[valid].astype(np.int32)),
         m_size, k_size, c.images, m_tiles, p_tiles, p_tiles, 1, 1, 1, c.images, c.images, 1,
         0, channel * k_channels, row, m_size * k_channels * c.taps,
-        m_size * moved.strides[0], moved.strides[3], moved.strides[0], 0, 0, 1,
+        m_size * y.strides[0], y.strides[3], y.strides[0], 0, 0, 1,
         cost=2 * m_size * k_size * c.images * c.groups,
         TABLE=True, ALONG_M=False, LISTS=True, GROUPS=c.groups, DEEP=False, STEP=1,
         ACC=dtype_constexpr(_accumulator(w.dtype)), BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
-    plan_copy(b, moved.permute(4, 0, 1, 2, 3), result)
+    plan_copy(b, y.permute(4, 0, 1, 2, 3), result)
 
 
-def _forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor) -> None:
+def _forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor, moved: Moved) -> None:
     how = c.algorithm("forward")
     if how == "product":
         plan_product(b, _matrix(x), _matrix(w).permute(1, 0), _matrix(y))
@@ -438,7 +444,7 @@ def _forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor) -> None:
         _depthwise(b, c, x, w, y, c.kernel[1:], c.stride[1:], c.dilation[1:], first, (c.kernel[2], 1))
         return
     if how == "images":
-        _product_of_images(b, c, x, w, y)
+        _product_of_images(b, c, x, w, y, moved)
         return
     channels = c.channels // c.groups
     m_size = c.out_channels // c.groups
@@ -478,14 +484,16 @@ def _ordered(b: PlanBuilder, c: Conv, w: Tensor, phases: list[list[list[tuple[in
     return out
 
 
-def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, whole: Tensor) -> None:
+def _input_gradient(
+    b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, whole: Tensor, moved: Moved
+) -> None:
     """`whole`: dx as it lies in memory, where all of it is zeroed."""
     how = c.algorithm("data")
     if how == "product":
         plan_product(b, _matrix(dy), _matrix(w), _matrix(dx))
         return
     if how == "images":
-        _product_of_images(b, c, dy, w, dx, data=True)
+        _product_of_images(b, c, dy, w, dx, moved, data=True)
         return
     each = list(zip(c.kernel, c.stride, c.dilation, c.pad, c.extents, strict=True))
     phases = [[_phase_taps(k, s, d, p, a) for a in range(min(s, e))] for k, s, d, p, e in each]
@@ -540,7 +548,9 @@ def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, 
         )  # fmt: skip
 
 
-def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor) -> None:
+def _weight_gradient(
+    b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor, moved: Moved
+) -> None:
     how = c.algorithm("weight")
     if how == "product":
         plan_product(b, _matrix(dy).permute(1, 0), _matrix(x), _matrix(dw))
@@ -558,7 +568,7 @@ def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor)
         return
     channels = c.channels // c.groups
     if how == "images":
-        x, dy = _images_last(b, x), _images_last(b, dy)
+        x, dy = _images_last(b, x, moved), _images_last(b, dy, moved)
         reads = c.reads(False)
         _check_offsets(x.strides[0] * x.shape[0])
         table = np.arange(channels)[None, :, None] * x.strides[0] + reads[:, None, :] * x.strides[3]
@@ -763,7 +773,7 @@ def plan_conv(
     if c.channels == 0 or c.taps == 0:
         b.zero(out)
         return
-    _forward(b, c, source, w, target)
+    _forward(b, c, source, w, target, {})
 
 
 def plan_conv_grad(
@@ -789,10 +799,11 @@ def plan_conv_grad(
             if gradient is not None:
                 b.zero(gradient)
         return
+    moved: Moved = {}
     if dx is not None and dx.numel:
-        _input_gradient(b, c, w, above, _channels_first(dx, layout), dx)
+        _input_gradient(b, c, w, above, _channels_first(dx, layout), dx, moved)
     if dw is not None and dw.numel:
-        _weight_gradient(b, c, source, above, dw)
+        _weight_gradient(b, c, source, above, dw, moved)
 
 
 def plan_conv_double_grad(
@@ -850,7 +861,7 @@ def plan_conv_transpose(
     if x.numel == 0:
         b.zero(out)
         return
-    _input_gradient(b, c, w, source, target, out)
+    _input_gradient(b, c, w, source, target, out, {})
 
 
 def plan_conv_transpose_grad(
@@ -876,10 +887,11 @@ def plan_conv_transpose_grad(
             if gradient is not None:
                 b.zero(gradient)
         return
+    moved: Moved = {}
     if dx is not None and dx.numel:
-        _forward(b, c, above, w, _channels_first(dx, layout))
+        _forward(b, c, above, w, _channels_first(dx, layout), moved)
     if dw is not None and dw.numel:
-        _weight_gradient(b, c, above, source, dw)
+        _weight_gradient(b, c, above, source, dw, moved)
 
 
 def transpose_padding(

@@ -318,16 +318,20 @@ def depthwise(
     UNIT: tl.constexpr,
     Y_STEP: tl.constexpr,
     ACC: tl.constexpr,
+    LOWEST: tl.constexpr,
+    REACH: tl.constexpr,
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ):
     """One channel of one image: y[row, column] = sum over taps (i, j) of weights[i, j] * x[row * STEP_H + first_row
     + i * DILATION_H, column * STEP_W + first_column + j * DILATION_W], zero outside x. ROWS lines at a time share what they
-    read. A line outside x is one of no columns, so that every mask but the left edge's is a prefix of the lanes."""
+    read. A line outside x is one of no columns; columns are compared without signs, which is one mask for both edges.
+    The lines that ROWS lines of y read are REACH, the first at LOWEST."""
     channel = tl.program_id(0) % out_channels
     image = (tl.program_id(0) // out_channels).to(tl.int64)
     x += image * x_image + (channel // multiple).to(tl.int64) * x_channel
     y += image * y_image + channel.to(tl.int64) * y_channel
+    x += first_row * x_row + first_column * x_column
     weights += channel * weight_channel
     taps = ()
     for tap in tl.static_range(KH * KW):
@@ -336,21 +340,29 @@ def depthwise(
         for start in range(0, out_width, LANES):
             column = start + tl.arange(0, LANES)
             sums = ()
-            for r in tl.static_range(ROWS):
-                total = tl.zeros((LANES,), dtype=ACC)
-                for i in tl.static_range(KH):
-                    line = row * STEP_H + first_row + (r * STEP_H + i * DILATION_H)
-                    end = tl.where((line >= 0) & (line < height), width, -(1 << 20))
-                    for j in tl.static_range(KW):
-                        at = column * STEP_W + (first_column + j * DILATION_W)
-                        place = at if UNIT else at * x_column
-                        value = tl.load(x + line * x_row + place, mask=(at >= 0) & (at < end), other=0.0)
-                        total += taps[i * KW + j] * value.to(ACC)
-                sums = sums + (total,)
+            for _ in tl.static_range(ROWS):
+                sums = sums + (tl.zeros((LANES,), dtype=ACC),)
+            for reach in tl.static_range(REACH):  # line by line, so that few loads are alive at a time
+                line = row * STEP_H + (LOWEST + reach)
+                end = tl.where((line + first_row).to(tl.uint32) < height.to(tl.uint32), width, 0).to(tl.uint32)
+                for j in tl.static_range(KW):
+                    at = column * STEP_W + j * DILATION_W
+                    place = at if UNIT else at * x_column
+                    inside = (at + first_column).to(tl.uint32) < end
+                    value = tl.load(x + line * x_row + place, mask=inside, other=0.0).to(ACC)
+                    more = ()
+                    for r in tl.static_range(ROWS):
+                        total = sums[r]
+                        for i in tl.static_range(KH):
+                            if r * STEP_H + i * DILATION_H == LOWEST + reach:
+                                total += taps[i * KW + j] * value
+                        more = more + (total,)
+                    sums = more
             for r in tl.static_range(ROWS):
                 place = column * Y_STEP if Y_STEP else column * y_column
-                end = tl.where(row + r < out_height, out_width, 0)
-                tl.store(y + (row + r) * y_row + place, sums[r].to(y.dtype.element_ty), mask=column < end)
+                end = tl.where(row + r < out_height, out_width, 0).to(tl.uint32)
+                inside = column.to(tl.uint32) < end
+                tl.store(y + (row + r) * y_row + place, sums[r].to(y.dtype.element_ty), mask=inside)
 
 
 @triton.jit
