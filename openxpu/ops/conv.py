@@ -556,14 +556,13 @@ def _weight_gradient(
         plan_product(b, _matrix(dy).permute(1, 0), _matrix(x), _matrix(dw))
         return
     if how == "depthwise":
-        lanes = _power_of_two(c.out_extents[2], 16, 128)
         b.launch(
             "conv.depthwise_weight_gradient", c.out_channels,
             x, dy, dw, c.out_channels // c.channels, c.images, *x.shape[3:], *dy.shape[3:], *(-p for p in c.pad[1:]),
             *x.strides[:2], *x.strides[3:], *dy.strides[:2], *dy.strides[3:],
             cost=8 * c.flops, KH=c.kernel[1], KW=c.kernel[2], STEP_H=c.stride[1], STEP_W=c.stride[2],
             DILATION_H=c.dilation[1], DILATION_W=c.dilation[2], UNIT=x.strides[4] == dy.strides[4] == 1,
-            ACC=dtype_constexpr(_accumulator(dw.dtype)), ROWS=128, LANES=lanes,
+            ACC=dtype_constexpr(_accumulator(dw.dtype)), ROWS=4, LANES=16,
         )  # fmt: skip
         return
     channels = c.channels // c.groups

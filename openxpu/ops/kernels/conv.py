@@ -397,40 +397,65 @@ def depthwise_weight_gradient(
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """dw[channel, i, j] = sum over images and pixels of dy * what tap (i, j) of `depthwise` reads. The lines that a row
-    of taps reads inside x are one run, so that only columns are masked."""
+    """dw[channel, i, j] = sum over images and pixels of dy * what tap (i, j) of `depthwise` reads, ROWS lines of dy at a time
+    and then one by one: a product with a zero that stands for no pixel would not be zero for an infinite x."""
     channel = tl.program_id(0)
-    x += (channel // multiple).to(tl.int64) * x_channel
+    x += (channel // multiple).to(tl.int64) * x_channel + first_row * x_row + first_column * x_column
     dy += channel.to(tl.int64) * dy_channel
-    for i in tl.static_range(KH):
-        first = first_row + i * DILATION_H  # the line that the first row reads
-        begin = tl.maximum(0, (STEP_H - 1 - first) // STEP_H)
-        end = tl.minimum(out_height, (height - 1 - first + STEP_H) // STEP_H)
-        sums = ()
-        for _ in tl.static_range(KW):
-            sums = sums + (tl.zeros((LANES,), dtype=ACC),)
-        for image in range(images):
-            source = x + image.to(tl.int64) * x_image
-            gradient = dy + image.to(tl.int64) * dy_image
-            for row_start in range(begin, end, ROWS):
-                row = row_start + tl.arange(0, ROWS)
-                lines = source + ((row * STEP_H + first) * x_row)[:, None]
-                for start in range(0, out_width, LANES):
-                    column = start + tl.arange(0, LANES)
-                    valid = (row < end)[:, None] & (column < out_width)[None, :]
-                    place = column if UNIT else column * dy_column
-                    left = tl.load(gradient + (row * dy_row)[:, None] + place[None, :], mask=valid, other=0.0)
-                    more = ()
-                    for j in tl.static_range(KW):
-                        at = column * STEP_W + (first_column + j * DILATION_W)
-                        inside = valid & ((at >= 0) & (at < width))[None, :]
-                        place = at if UNIT else at * x_column
-                        right = tl.load(lines + place[None, :], mask=inside, other=0.0)
-                        more = more + (sums[j] + tl.sum(left.to(ACC) * right.to(ACC), axis=0),)
-                    sums = more
+    sums = ()
+    for _ in tl.static_range(KH * KW):
+        sums = sums + (tl.zeros((LANES,), dtype=ACC),)
+    for image in range(images):
+        source = x + image.to(tl.int64) * x_image
+        gradient = dy + image.to(tl.int64) * dy_image
+        whole = out_height // ROWS * ROWS
+        for row in range(0, whole, ROWS):
+            for start in range(0, out_width, LANES):
+                sums = depthwise_products(
+                    source, gradient, sums, row, start, height, width, out_width, first_row, first_column, x_row, x_column,
+                    dy_row, dy_column, KH, KW, STEP_H, STEP_W, DILATION_H, DILATION_W, UNIT, ROWS, LANES,
+                )  # fmt: skip
+        for row in range(whole, out_height):
+            for start in range(0, out_width, LANES):
+                sums = depthwise_products(
+                    source, gradient, sums, row, start, height, width, out_width, first_row, first_column, x_row, x_column,
+                    dy_row, dy_column, KH, KW, STEP_H, STEP_W, DILATION_H, DILATION_W, UNIT, 1, LANES,
+                )  # fmt: skip
+    for tap in tl.static_range(KH * KW):
+        tl.store(dw + channel * (KH * KW) + tap, tl.sum(sums[tap], axis=0).to(dw.dtype.element_ty))
+
+
+@triton.jit
+def depthwise_products(
+    x, dy, sums, row, start, height, width, out_width, first_row, first_column, x_row, x_column, dy_row, dy_column,
+    KH: tl.constexpr, KW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr, DILATION_H: tl.constexpr,
+    DILATION_W: tl.constexpr, UNIT: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
+    """`sums` of all taps and lanes, and the products of LANES columns of ROWS lines of dy."""
+    column = start + tl.arange(0, LANES)
+    place = column if UNIT else column * dy_column
+    lines = ()
+    for r in tl.static_range(ROWS):
+        line = tl.load(dy + (row + r) * dy_row + place, mask=column < out_width, other=0.0)
+        lines = lines + (line.to(sums[0].dtype),)
+    seen = tl.where(column < out_width, column, -(1 << 24))
+    for reach in tl.static_range((ROWS - 1) * STEP_H + (KH - 1) * DILATION_H + 1):
+        line = row * STEP_H + reach
+        end = tl.where((line + first_row).to(tl.uint32) < height.to(tl.uint32), width, 0).to(tl.uint32)
         for j in tl.static_range(KW):
-            total = tl.sum(sums[j], axis=0)
-            tl.store(dw + (channel * KH + i) * KW + j, total.to(dw.dtype.element_ty))
+            at = column * STEP_W + j * DILATION_W
+            place = at if UNIT else at * x_column
+            inside = (seen * STEP_W + (j * DILATION_W + first_column)).to(tl.uint32) < end
+            value = tl.load(x + line * x_row + place, mask=inside, other=0.0).to(sums[0].dtype)
+            more = ()
+            for tap in tl.static_range(KH * KW):
+                total = sums[tap]
+                for r in tl.static_range(ROWS):
+                    if tap % KW == j and r * STEP_H + tap // KW * DILATION_H == reach:
+                        total += lines[r] * value
+                more = more + (total,)
+            sums = more
+    return sums
 
 
 @triton.jit
