@@ -694,7 +694,11 @@ class Nest:
     def compute_in_order(self, coords: Coords) -> None:
         """Several roots share values: compute them in the program's order, which may hold fewer at a time than one root
         after the other."""
-        own = [v for v, where in self.reached.items() if v.op is not None and v.type.is_float and self.here in where]
+        own = [
+            v
+            for v, where in self.reached.items()
+            if v.op is not None and v.type.is_float and self.here in where
+        ]
         for value in sorted(own, key=lambda v: v.op.order if v.op else 0):
             self.eval(value, coords)
 

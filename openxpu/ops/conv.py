@@ -548,9 +548,7 @@ def _input_gradient(
         )  # fmt: skip
 
 
-def _weight_gradient(
-    b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor, moved: Moved
-) -> None:
+def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor, moved: Moved) -> None:
     how = c.algorithm("weight")
     if how == "product":
         plan_product(b, _matrix(dy).permute(1, 0), _matrix(x), _matrix(dw))

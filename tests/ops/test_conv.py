@@ -170,7 +170,9 @@ def test_conv2d_f32(case: Case) -> None:
     _check(case, "f32", "NCHW")
 
 
-@pytest.mark.parametrize("case", SMALL[:3] if INTERPRETED else SMALL + WIDE[1:6] + DEPTHWISE + IMAGES[::3], ids=str)
+@pytest.mark.parametrize(
+    "case", SMALL[:3] if INTERPRETED else SMALL + WIDE[1:6] + DEPTHWISE + IMAGES[::3], ids=str
+)
 def test_conv2d_channels_last(case: Case) -> None:
     _check(case, "f32", "NHWC")
 

@@ -335,16 +335,18 @@ def depthwise(
     weights += channel * weight_channel
     taps = ()
     for tap in tl.static_range(KH * KW):
-        taps = taps + (tl.load(weights + tap // KW * weight_row + tap % KW * weight_column).to(ACC),)
+        taps = taps + (tl.load(weights + tap // KW * weight_row + tap % KW * weight_column).to(ACC),)  # noqa: RUF005
     for row in range(0, out_height, ROWS):
         for start in range(0, out_width, LANES):
             column = start + tl.arange(0, LANES)
             sums = ()
             for _ in tl.static_range(ROWS):
-                sums = sums + (tl.zeros((LANES,), dtype=ACC),)
+                sums = sums + (tl.zeros((LANES,), dtype=ACC),)  # noqa: RUF005
             for reach in tl.static_range(REACH):  # line by line, so that few loads are alive at a time
                 line = row * STEP_H + (LOWEST + reach)
-                end = tl.where((line + first_row).to(tl.uint32) < height.to(tl.uint32), width, 0).to(tl.uint32)
+                end = tl.where((line + first_row).to(tl.uint32) < height.to(tl.uint32), width, 0).to(
+                    tl.uint32
+                )
                 for j in tl.static_range(KW):
                     at = column * STEP_W + j * DILATION_W
                     place = at if UNIT else at * x_column
@@ -356,7 +358,7 @@ def depthwise(
                         for i in tl.static_range(KH):
                             if r * STEP_H + i * DILATION_H == LOWEST + reach:
                                 total += taps[i * KW + j] * value
-                        more = more + (total,)
+                        more = more + (total,)  # noqa: RUF005
                     sums = more
             for r in tl.static_range(ROWS):
                 place = column * Y_STEP if Y_STEP else column * y_column
@@ -404,7 +406,7 @@ def depthwise_weight_gradient(
     dy += channel.to(tl.int64) * dy_channel
     sums = ()
     for _ in tl.static_range(KH * KW):
-        sums = sums + (tl.zeros((LANES,), dtype=ACC),)
+        sums = sums + (tl.zeros((LANES,), dtype=ACC),)  # noqa: RUF005
     for image in range(images):
         source = x + image.to(tl.int64) * x_image
         gradient = dy + image.to(tl.int64) * dy_image
@@ -437,7 +439,7 @@ def depthwise_products(
     lines = ()
     for r in tl.static_range(ROWS):
         line = tl.load(dy + (row + r) * dy_row + place, mask=column < out_width, other=0.0)
-        lines = lines + (line.to(sums[0].dtype),)
+        lines = lines + (line.to(sums[0].dtype),)  # noqa: RUF005
     seen = tl.where(column < out_width, column, -(1 << 24))
     for reach in tl.static_range((ROWS - 1) * STEP_H + (KH - 1) * DILATION_H + 1):
         line = row * STEP_H + reach
@@ -453,7 +455,7 @@ def depthwise_products(
                 for r in tl.static_range(ROWS):
                     if tap % KW == j and r * STEP_H + tap // KW * DILATION_H == reach:
                         total += lines[r] * value
-                more = more + (total,)
+                more = more + (total,)  # noqa: RUF005
             sums = more
     return sums
 
