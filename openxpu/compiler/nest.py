@@ -667,6 +667,8 @@ class Nest:
         """Compute the roots at every position, then write: a store never precedes a load of the same step."""
         writes: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         for coords in many:
+            if len(self.step.roots) > 1:
+                self.compute_in_order(coords)
             for op in self.copies:
                 short = tuple(c for d, c in enumerate(coords) if d != op.attrs["axis"])
                 for result, operand in zip(op.results, op.operands, strict=True):
@@ -688,6 +690,17 @@ class Nest:
                     writes.append((self.print, (op, coords)))
         for function, arguments in writes:
             function(*arguments)
+
+    def compute_in_order(self, coords: Coords) -> None:
+        """Several roots share values: compute them in the program's order, which may hold fewer at a time than one root
+        after the other."""
+        own = [
+            v
+            for v, where in self.reached.items()
+            if v.op is not None and v.type.is_float and self.here in where
+        ]
+        for value in sorted(own, key=lambda v: v.op.order if v.op else 0):
+            self.eval(value, coords)
 
     def check(self, op: Op, coords: Coords) -> None:
         b = self.levels[-1].b
@@ -1013,16 +1026,14 @@ class Nest:
                 if mask is None:  # nothing before the first element and behind the last
                     part = b.load(at, typ=vector, align=size)
                 else:
-                    on = self.shuffled(
-                        b, mask, ir.Constant(mask.type, None), {p: i for i, p in inside.items()}, width
-                    )
+                    on = self.spread(b, mask, inside)
                     part = self.lanes.intrinsic(b, name, vector, [at, on, ir.Constant(vector, None)])
                 if value is None:
                     value = self.shuffled(b, part, part, inside, 0)
                 else:
                     own = {i: i for i in range(width)} | {i: width + p for i, p in inside.items()}
                     value = self.shuffled(b, value, part, own, 0)
-            if mask is not None:
+            if mask is not None and not _is_zero(fill):
                 value = b.select(mask, value, fill)
             return self.from_memory(b, value, dtype)
         pointers = self.lane_pointers(b, pointer, offsets, size)
@@ -1066,6 +1077,23 @@ class Nest:
         return b.shuffle_vector(
             first, second, ir.Constant(ir.VectorType(I32, count), [chosen.get(i, rest) for i in range(count)])
         )
+
+    def spread(self, b: ir.IRBuilder, mask: Any, inside: dict[int, int]) -> Any:
+        """The mask of a vector in which lane i of `mask` stands at place inside[i]; its other places are off."""
+        width, lanes, places = self.width, list(inside), list(inside.values())
+        constant = isinstance(mask, ir.Constant)
+        if (
+            not constant
+            and {"avx512f", "bmi2"} <= self.program.target.features
+            and 8 <= width <= 32
+            and places == sorted(places)
+        ):
+            # As bits: shuffles of masks go through vectors, there and back.
+            bits, number = ir.IntType(width), ir.Constant(I64, sum(1 << place for place in places))
+            wide = b.lshr(b.zext(b.bitcast(mask, bits), I64), c64(lanes[0]))
+            wide = self.lanes.intrinsic(b, "!llvm.x86.bmi.pdep.64", I64, [wide, number])
+            return b.bitcast(b.trunc(wide, bits), mask.type)
+        return self.shuffled(b, mask, ir.Constant(mask.type, None), {p: i for i, p in inside.items()}, width)
 
     def write(
         self,
@@ -1119,7 +1147,7 @@ class Nest:
             for start, inside in self.vectors_of(lanes):
                 places = {p: i for i, p in inside.items()}
                 part = self.shuffled(b, value, value, places, 0)
-                here = self.shuffled(b, on, ir.Constant(on.type, None), places, width)
+                here = self.spread(b, on, inside)
                 at = b.gep(pointer, [c64(start)], source_etype=element)
                 name = f"!llvm.masked.store.{Lanes._suffix(vector)}.p0"
                 self.lanes.intrinsic(b, name, ir.VoidType(), [part, at, here])
@@ -1220,6 +1248,16 @@ class Nest:
         for result in op.results:
             if result in self.program.schedule.slots:
                 self.store_slot(self.program.schedule.slots[result], coords, old)
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether a constant, or all of a vector of them, is zero (and not -0.0)."""
+    if not isinstance(value, ir.Constant):
+        return False
+    parts = value.constant
+    if isinstance(parts, list | tuple):
+        return all(_is_zero(part) for part in parts)
+    return isinstance(parts, int | float) and str(parts) in ("0", "0.0")
 
 
 def _bytes(element: Any) -> int:
