@@ -513,7 +513,13 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
              " is private to its process; set OPENXPU_ARENA=shared before "
              "it starts.");
     } else {
-      s.base[static_cast<size_t>(p)] = map_once(card.id(), member);
+      try {
+        s.base[static_cast<size_t>(p)] = map_once(card.id(), member);
+      } catch (const Error& error) {  // most likely it has died since it joined
+        s.look_at_the_others("the set-up", [](int) { return true; });
+        s.stop("Rank " + std::to_string(rank) + " cannot reach the card of rank " +
+               std::to_string(p) + ": " + error.what());
+      }
     }
   }
   // Nobody may go before all have mapped what they need.
@@ -527,7 +533,7 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
 
 Communicator::~Communicator() {
   State& s = *state_;
-  if (!s.control) return;
+  if (!s.control || s.me().process != getpid()) return;  // a forked child is no rank
   uint32_t joined = collectives::kJoined;
   s.me().presence.compare_exchange_strong(joined, collectives::kLeft);
 }
