@@ -87,7 +87,7 @@ def before_a_collective(group: Group, collective: str, how: str, size: int, fold
 
 def inside_a_collective(group: Group, collective: str, folder: str) -> None:
     """Rank 1 dies when a part of its result is there and another part is not."""
-    count = (96 << 20) // 4
+    count = (48 << 20) // 4
     ones = openxpu.from_numpy(np.ones(count, "f4"))
     out = openxpu.zeros((group.ranks, count) if collective == "all_gather" else (count,))
     openxpu.synchronize()

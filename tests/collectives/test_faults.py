@@ -61,7 +61,8 @@ def nothing_left(tmp_path: Path) -> Iterator[None]:
     """No new file in /dev/shm without an owner, no child process."""
     before = set(os.listdir("/dev/shm"))
     yield
-    assert wait_until(lambda: not set(os.listdir("/dev/shm")) - before - held(), 10)
+    # Other programs of the machine make files there, too, and take them away.
+    assert wait_until(lambda: not (new := set(os.listdir("/dev/shm")) - before) or not new - held(), 30)
     pids = [json.loads(file.read_text())["pid"] for file in tmp_path.glob("*.json")]
     assert wait_until(lambda: not any(alive(pid) for pid in pids), 10), f"of {pids}, some still run"
     assert not [child for child in multiprocessing.active_children() if child.is_alive()]
@@ -369,7 +370,7 @@ def test_a_full_dev_shm_does_not_matter(tmp_path: Path) -> None:
     program.write_text(
         "import programs\nfrom openxpu.collectives import spawn\n"
         "if __name__ == '__main__':\n"
-        "    print(spawn(programs.every_collective, 3, ['f32'], [1, 33, 3000001], timeout=100))\n"
+        "    print(spawn(programs.every_collective, 3, ['f32'], [1, 33, 300001], timeout=100))\n"
     )
     inside = (
         "set -e; mount -t tmpfs -o size=4k none /dev/shm; head -c 4096 /dev/zero > /dev/shm/full; "
