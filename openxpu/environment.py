@@ -87,12 +87,6 @@ VARIABLES = (
         'make Paddle take "xpu:<n>" and paddle.device.xpu for the card; 0 leaves Paddle\'s Python code as it is',
     ),
     Variable("OPENXPU_DUMP", "ttir,tile,llvm,asm", "", "compiler stages to write beside the cached kernel"),
-    Variable(
-        "OPENXPU_RUN_DIR",
-        "path",
-        "$XDG_RUNTIME_DIR/openxpu or /tmp/openxpu-<uid>",
-        "where processes publish what they use, for `openxpu smi`",
-    ),
 )
 FALLBACKS = ("allow", "warn", "error")
 DUMPS = ("ttir", "tile", "llvm", "asm")

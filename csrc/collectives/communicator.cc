@@ -16,12 +16,14 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <tuple>
 
 #include "control.h"
 #include "environment.h"
 #include "fold.h"
 #include "host/gate.h"
+#include "records.h"
 
 namespace openxpu {
 
@@ -136,6 +138,7 @@ struct Communicator::State {
   std::condition_variable turn;
   uint32_t next = 0;
   std::string broken;  // with turn_mutex held
+  std::optional<GroupRecord> shown;
 
   ~State() {
     if (control) munmap(control, sizeof(Control));
@@ -155,6 +158,7 @@ struct Communicator::State {
       if (me().presence.load() == collectives::kJoined) {
         std::snprintf(me().text, sizeof me().text, "%s", sentence.c_str());
         me().presence.store(collectives::kFailed);
+        if (shown) shown->set(GroupState::kFailed);
       }
     }
     turn.notify_all();
@@ -483,6 +487,7 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
   mine.descriptor = shared ? handle.fd : -1;
   mine.offset = handle.offset;
   mine.presence.store(collectives::kJoined);
+  s.shown.emplace(s.name, card.id(), rank, ranks);
 
   const uint64_t end = host::now_ns() + static_cast<uint64_t>(s.limit_ns);
   for (uint64_t turn = 0;; turn++) {
@@ -508,20 +513,27 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
              " is private to its process; set OPENXPU_ARENA=shared before "
              "it starts.");
     } else {
-      s.base[static_cast<size_t>(p)] = map_once(card.id(), member);
+      try {
+        s.base[static_cast<size_t>(p)] = map_once(card.id(), member);
+      } catch (const Error& error) {  // most likely it has died since it joined
+        s.look_at_the_others("the set-up", [](int) { return true; });
+        s.stop("Rank " + std::to_string(rank) + " cannot reach the card of rank " +
+               std::to_string(p) + ": " + error.what());
+      }
     }
   }
   // Nobody may go before all have mapped what they need.
   const Request barrier{Kind::kBarrier, 0, 0, -1, 0, 0, 0};
   s.run(s.asked++, barrier);
   s.next = s.asked;
+  s.shown->set(GroupState::kReady);
   if (id.process == getpid() && rank == 0) close(id.descriptor);
   return made;
 }
 
 Communicator::~Communicator() {
   State& s = *state_;
-  if (!s.control) return;
+  if (!s.control || s.me().process != getpid()) return;  // a forked child is no rank
   uint32_t joined = collectives::kJoined;
   s.me().presence.compare_exchange_strong(joined, collectives::kLeft);
 }
@@ -529,6 +541,11 @@ Communicator::~Communicator() {
 int Communicator::ranks() const { return state_->ranks; }
 int Communicator::rank() const { return state_->rank; }
 const std::string& Communicator::name() const { return state_->name; }
+const char* Communicator::path(int peer) const {
+  state_->check_rank(peer, "peer");
+  if (peer == rank()) return "self";
+  return state_->member(peer).process == getpid() ? "process" : "memory";
+}
 
 // ---------------------------------------------------------------- calls
 

@@ -52,6 +52,9 @@ class Communicator {
   int ranks() const;
   int rank() const;
   const std::string& name() const;
+  // How this rank reaches a peer's card memory: "self", "process" (one address space), "memory"
+  // (mapped from another process of the machine). Throws Error.
+  const char* path(int peer) const;
 
   // All of these return at once; failures show when the stream is waited for, and every later call
   // throws Error. Buffers are card memory. `count` is in elements. A buffer may be both input and

@@ -90,13 +90,6 @@ Environment read() {
                   "\"; give seconds above zero, such as 60.");
     e.collective_timeout_ns = static_cast<int64_t>(seconds * 1e9);
   }
-  e.run_directory = text_of("OPENXPU_RUN_DIR");
-  if (e.run_directory.empty()) {
-    std::string base = text_of("XDG_RUNTIME_DIR");
-    e.run_directory = !base.empty() && access(base.c_str(), W_OK) == 0
-                          ? base + "/openxpu"
-                          : "/tmp/openxpu-" + std::to_string(getuid());
-  }
   return e;
 }
 

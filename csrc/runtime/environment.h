@@ -16,7 +16,6 @@ struct Environment {
   bool shared_arena =
       false;  // OPENXPU_ARENA=private|shared; the default depends on PADDLE_TRAINERS_NUM
   int64_t collective_timeout_ns = 60'000'000'000;  // OPENXPU_COLLECTIVE_TIMEOUT, in seconds
-  std::string run_directory;  // where processes publish their records: OPENXPU_RUN_DIR
 };
 
 // Read at first use. Throws Error when a variable cannot be understood.

@@ -34,6 +34,15 @@ class Group:
         self._communicator = _runtime.create_communicator(unique_id, ranks, rank, self.device.card)
         self.ranks, self.rank = ranks, rank
 
+    @property
+    def name(self) -> str:
+        """What `openxpu smi` and errors call this group."""
+        return self._communicator.name
+
+    def path(self, peer: int) -> str:
+        """How this rank reaches a peer's card memory: "self", "process" or "memory" (docs/distributed.md)."""
+        return self._communicator.path(peer)
+
     def all_reduce(
         self, x: Array, op: str = "sum", out: Array | None = None, stream: Stream | None = None
     ) -> Array:

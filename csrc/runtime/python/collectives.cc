@@ -61,6 +61,7 @@ void bind_collectives(nb::module_& m) {
       .def_prop_ro("ranks", &Communicator::ranks)
       .def_prop_ro("rank", &Communicator::rank)
       .def_prop_ro("name", [](const Communicator& c) { return c.name(); })
+      .def("path", &Communicator::path, "peer"_a)
       .def(
           "all_reduce",
           [](Communicator& c, uint64_t in, uint64_t out, uint64_t count, const std::string& type,

@@ -606,7 +606,6 @@ NB_MODULE(_runtime, m) {
     const auto& p = host::processor();
     return std::make_tuple(p.l1_bytes, p.l2_bytes, p.l3_bytes);
   });
-  m.def("run_directory", [] { return environment().run_directory; });
   m.def("processes", [] {
     nb::list list;
     for (const ProcessReport& r : process_reports()) {
@@ -617,6 +616,18 @@ NB_MODULE(_runtime, m) {
       d["peak"] = r.peak;
       d["limit"] = r.limit;
       d["busy_ns"] = r.busy_ns;
+      nb::list groups;
+      for (const GroupReport& g : r.groups) {
+        nb::dict group;
+        group["name"] = g.name;
+        group["rank"] = g.rank;
+        group["ranks"] = g.ranks;
+        group["state"] = g.state == GroupState::kJoining ? "joining"
+                         : g.state == GroupState::kReady ? "ready"
+                                                         : "failed";
+        groups.append(group);
+      }
+      d["groups"] = groups;
       list.append(d);
     }
     return list;
