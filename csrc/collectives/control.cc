@@ -20,9 +20,23 @@ void Word::raise(uint32_t to) {
     syscall(SYS_futex, &value, FUTEX_WAKE, 1 << 30, nullptr, nullptr, 0);
 }
 
-bool Word::wait(uint32_t target, int64_t timeout_ns) {
-  // Ranks can be more than cores: the processor is given away early.
-  if (host::spin_until([&] { return reached(target); }, 3000, 60000)) return true;
+bool Word::spin(uint32_t target, bool crowded) const {
+  if (crowded) {
+    const uint64_t end = host::now_ns() + kCrowdedPatience;
+    for (;;) {
+      if (reached(target)) return true;
+      if (host::now_ns() >= end) return false;
+      sched_yield();
+    }
+  }
+  for (int i = 0; i < 64; i++) {
+    if (reached(target)) return true;
+    _mm_pause();
+  }
+  return host::spin_until([&] { return reached(target); }, kPatience);
+}
+
+bool Word::sleep(uint32_t target, int64_t timeout_ns) {
   const timespec t{static_cast<time_t>(timeout_ns / 1000000000),
                    static_cast<long>(timeout_ns % 1000000000)};
   sleepers.fetch_add(1, std::memory_order_seq_cst);

@@ -177,6 +177,10 @@ void Stream::fill(void* dst, int byte, uint64_t bytes) {
 void Stream::host_function(void (*function)(void*), void* data, const char* name) {
   check(driver().stream_host_function(handle_, function, data, name));
 }
+void Stream::attempt(int (*attempt)(void*, uint64_t), void* data, const char* name,
+                     uint64_t patience_ns) {
+  check(driver().stream_attempt(handle_, attempt, data, name, patience_ns));
+}
 
 void* Stream::workspace(uint64_t bytes) {
   if (environment().guard) {  // ends where this plan's last scratch does, begins as all workspaces

@@ -73,6 +73,9 @@ class Stream {
   void fill(void* dst, int byte, uint64_t bytes);
   // Runs on the stream's thread at this point of the queue; what it throws is the stream's failure.
   void host_function(void (*function)(void*), void* data, const char* name = "host function");
+  // Work that waits for others, attempted by the caller first: see driver.h, stream_attempt.
+  void attempt(int (*attempt)(void*, uint64_t until_ns), void* data, const char* name,
+               uint64_t patience_ns);
 
  private:
   friend class Plan;
