@@ -55,10 +55,18 @@ def _serve(pipe: Any, make: Any, ranks: int, rank: int, rendezvous: Any) -> None
         raise
 
 
+def _bind(ranks: int, rank: int) -> None:
+    """Ranks that can have a core of their own stay on it, as MPI's do."""
+    cores = sorted(os.sched_getaffinity(0))
+    if ranks <= len(cores):
+        os.sched_setaffinity(0, cores[rank : rank + 1])
+
+
 def _ours(ranks: int, rank: int, _: Any, pipe: Any) -> Any:
     import openxpu
     from openxpu.collectives import Group, unique_id
 
+    _bind(ranks, rank)
     openxpu.set_device(rank)
     if rank == 0:
         pipe.send(("id", unique_id()))
@@ -188,15 +196,16 @@ class MpiRanks:
             source = Path(__file__).with_name("mpi_collectives.c")
             subprocess.run([str(folder / "mpicc"), "-O2", "-o", str(program), str(source)], check=True)
         command = [str(folder / "mpirun"), "-n", str(ranks), str(program)]
-        environment = dict(os.environ)
+        environment, own_core = dict(os.environ), ranks <= len(os.sched_getaffinity(0))
         version = subprocess.run(
             [command[0], "--version"], capture_output=True, text=True, check=False
         ).stdout
         if "Open MPI" in version or "open-mpi" in version:
             # Ranks that have no core of their own give it up while they wait (--oversubscribe sees to it).
-            crowded = ranks > len(os.sched_getaffinity(0))
-            command[1:1] = ["--oversubscribe", "--bind-to", "none" if crowded else "core"]
+            command[1:1] = ["--oversubscribe", "--bind-to", "core" if own_core else "none"]
             environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        elif own_core:
+            command[1:1] = ["-bind-to", "core"]
         self.child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )

@@ -179,7 +179,7 @@ struct Communicator::State {
 
   std::mutex turn_mutex;  // collectives run in the order of the calls, whatever their streams
   std::condition_variable turn;
-  std::atomic<uint32_t> next{0};
+  std::atomic<uint32_t> next{0}, waiting_for_turn{0};
   std::atomic<bool> is_broken{false};
   std::string broken;  // with turn_mutex held
 
@@ -280,10 +280,7 @@ struct Communicator::State {
                   "; communicator " + name + " has ranks 0 to " + std::to_string(ranks - 1) + ".");
   }
 
-  static void enqueue(bool crowded, Stream& stream, const char* what, std::unique_ptr<Task> task,
-                      bool at_once) {
-    const uint64_t patience =
-        !at_once ? 0 : crowded ? collectives::kCrowdedPatience : collectives::kPatience;
+  static void enqueue(Stream& stream, const char* what, std::unique_ptr<Task> task, bool at_once) {
     stream.attempt(
         [](void* data, uint64_t until) {
           std::unique_ptr<Task> held(static_cast<Task*>(data));
@@ -291,7 +288,7 @@ struct Communicator::State {
           held.release();
           return 0;
         },
-        task.release(), what, patience);
+        task.release(), what, at_once);
   }
 
   // Enqueues a collective that moves `bytes`, or does it at once.
@@ -390,23 +387,25 @@ struct Communicator::State::Collective : Communicator::State::Task {
     if (s.next.load() == number && !s.is_broken.load()) return true;
     std::unique_lock<std::mutex> lock(s.turn_mutex);
     const auto ready = [&] { return s.next.load() == number || s.is_broken.load(); };
+    s.waiting_for_turn.fetch_add(1);
     if (until == 0) {
       s.turn.wait(lock, ready);
     } else {
       const uint64_t now = host::now_ns();
-      const std::chrono::nanoseconds left(until > now ? until - now : 0);
-      if (!s.turn.wait_for(lock, left, ready)) return false;
+      s.turn.wait_for(lock, std::chrono::nanoseconds(until > now ? until - now : 0), ready);
     }
+    s.waiting_for_turn.fetch_sub(1);
+    if (!ready()) return false;
     if (s.is_broken.load()) throw Error(s.broken);
     return true;
   }
 
   bool pass_on() {
-    {
+    state->next.store(number + 1);
+    if (state->waiting_for_turn.load() != 0) {
       std::lock_guard<std::mutex> lock(state->turn_mutex);
-      state->next.store(number + 1);
+      state->turn.notify_all();
     }
-    state->turn.notify_all();
     return true;
   }
 
@@ -679,7 +678,7 @@ void Communicator::State::start(const std::shared_ptr<State>& state, const Reque
   task->parts = std::move(parts);
   task->targets = std::move(targets);
   const bool at_once = bytes <= kDirect && s.next.load() == task->number;
-  enqueue(s.crowded, stream, kKinds[static_cast<int>(r.kind)], std::move(task), at_once);
+  enqueue(stream, kKinds[static_cast<int>(r.kind)], std::move(task), at_once);
 }
 
 // ---------------------------------------------------------------- letters
@@ -879,10 +878,8 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
   const bool shared = driver().memory_export(card.id(), base, bytes, &handle) == OPENXPU_OK;
   mine.descriptor = shared ? handle.fd : -1;
   mine.offset = handle.offset;
-  cpu_set_t cores;
-  if (sched_getaffinity(0, sizeof cores, &cores) == 0 &&
-      CPU_COUNT(&cores) < std::max(ranks, environment().cards))
-    s.control->crowded.store(1);
+  mine.cards = environment().cards;
+  if (sched_getaffinity(0, sizeof mine.cores, &mine.cores) != 0) CPU_ZERO(&mine.cores);
   mine.presence.store(collectives::kJoined);
   s.control->joined.fetch_add(1);
 
@@ -914,7 +911,13 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
       shift = reinterpret_cast<uint64_t>(map_once(card.id(), member)) - member.base;
     }
   }
-  s.crowded = s.control->crowded.load() != 0;
+  int busy = ranks;
+  cpu_set_t cores = mine.cores;
+  for (int p = 0; p < ranks; p++) {
+    CPU_OR(&cores, &cores, &s.member(p).cores);
+    busy = std::max(busy, s.member(p).cards);
+  }
+  s.crowded = CPU_COUNT(&cores) < busy;
   // Nobody may go before all have mapped what they need.
   State::Collective(made->state_, request(Kind::kBarrier, DataType::kUint8, ReduceOp::kSum, -1, 0,
                                           nullptr, nullptr),
@@ -1026,7 +1029,7 @@ void Communicator::send(const void* in, uint64_t count, DataType type, int to, S
   task->number = s.sent[static_cast<size_t>(to)]++;
   task->to = to;
   if (count) s.under_way[static_cast<size_t>(to)].push_back({task->number, task->memory});
-  State::enqueue(s.crowded, stream, "send", std::move(task), bytes <= kDirect);
+  State::enqueue(stream, "send", std::move(task), bytes <= kDirect);
 }
 
 void Communicator::receive(void* out, uint64_t count, DataType type, int from, Stream& stream) {
@@ -1041,7 +1044,7 @@ void Communicator::receive(void* out, uint64_t count, DataType type, int from, S
   task->type = static_cast<uint32_t>(type);
   task->number = s.got[static_cast<size_t>(from)]++;
   task->from = from;
-  State::enqueue(s.crowded, stream, "receive", std::move(task), bytes <= kDirect);
+  State::enqueue(stream, "receive", std::move(task), bytes <= kDirect);
 }
 
 }  // namespace openxpu

@@ -21,19 +21,20 @@ void Word::raise(uint32_t to) {
 }
 
 bool Word::spin(uint32_t target, bool crowded) const {
-  if (crowded) {
-    const uint64_t end = host::now_ns() + kCrowdedPatience;
-    for (;;) {
-      if (reached(target)) return true;
-      if (host::now_ns() >= end) return false;
-      sched_yield();
-    }
-  }
-  for (int i = 0; i < 64; i++) {
+  // Also with a core for each rank: the one that is waited for may have been put behind this one.
+  for (int i = crowded ? 31 : 0; i < 32; i++) {
     if (reached(target)) return true;
     _mm_pause();
   }
-  return host::spin_until([&] { return reached(target); }, kPatience);
+  const uint64_t end = host::now_ns() + (crowded ? kCrowdedPatience : kPatience);
+  for (;;) {
+    sched_yield();
+    for (int i = 0; i < 4; i++) {
+      if (reached(target)) return true;
+      _mm_pause();
+    }
+    if (host::now_ns() >= end) return false;
+  }
 }
 
 bool Word::sleep(uint32_t target, int64_t timeout_ns) {

@@ -1,5 +1,7 @@
 // The control block that the ranks of a communicator share, and waiting in it.
 #pragma once
+#include <sched.h>
+
 #include <atomic>
 #include <cstdint>
 
@@ -17,13 +19,13 @@ struct Word {
     return static_cast<int32_t>(value.load(std::memory_order_seq_cst) - target) >= 0;
   }
   void raise(uint32_t to);
-  // Spins: with a core for every rank for kPatience, otherwise giving the core away each time.
+  // Looks for about as long as waking a sleeper takes, giving the core away in between.
   bool spin(uint32_t target, bool crowded) const;
   // Sleeps for at most `timeout_ns`; true: reached.
   bool sleep(uint32_t target, int64_t timeout_ns);
 };
 
-// How long a rank looks for another before it sleeps, nanoseconds: about what waking it costs.
+// Nanoseconds that a rank looks for another before it sleeps; crowded: with more ranks than cores.
 constexpr uint64_t kPatience = 40'000, kCrowdedPatience = 200'000;
 
 enum Presence : uint32_t { kAbsent = 0, kJoined = 1, kLeft = 2, kFailed = 3 };
@@ -68,6 +70,8 @@ struct Member {
   uint64_t started;
   uint64_t base, bytes, offset;  // its card memory: address, size, place in its file
   int32_t descriptor;
+  int32_t cards;    // how many there are in its process
+  cpu_set_t cores;  // that it may use
   char text[kTextBytes];  // why it failed
   alignas(128) Word done;  // number + 1 of the last collective in which it has used others' memory
   // Chunks of its output that were taken in a broadcast: the collective's number << 32 | chunks.
@@ -91,7 +95,6 @@ struct Control {
   uint64_t token;
   std::atomic<uint32_t> ranks;
   std::atomic<uint32_t> joined;   // ranks that have opened this block
-  std::atomic<uint32_t> crowded;  // a rank found fewer cores than ranks or cards
   Member members[kMaxRanks];
   Mailbox boxes[kMaxRanks][kMaxRanks];  // [from][to]
 };

@@ -249,10 +249,10 @@ int stream_host_function(openxpu_stream stream, void (*function)(void*), void* d
 }
 
 int stream_attempt(openxpu_stream stream, int (*attempt)(void*, uint64_t), void* data,
-                   const char* name, uint64_t patience_ns) {
+                   const char* name, int at_once) {
   return guarded([&] {
     refuse_after_fork();
-    of(stream)->attempt(attempt, data, name, patience_ns);
+    of(stream)->attempt(attempt, data, name, at_once != 0);
     return blocking_end(of(stream));
   });
 }

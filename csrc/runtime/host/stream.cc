@@ -600,11 +600,11 @@ void HostStream::host_function(void (*function)(void*), void* data, const char* 
 }
 
 void HostStream::attempt(int (*attempt)(void*, uint64_t), void* data, const char* name,
-                         uint64_t patience_ns) {
+                         bool at_once) {
   std::lock_guard<std::mutex> lock(lock_);
-  if (patience_ns != 0 && idle() && !tracer().on.load(std::memory_order_relaxed)) {
+  if (at_once && idle() && !tracer().on.load(std::memory_order_relaxed)) {
     FloatMode mode;
-    if (attempted(attempt, data, now_ns() + patience_ns)) return;
+    if (attempted(attempt, data, 1)) return;
   }
   Command* command = reserve(sizeof(Command));
   command->kind = Kind::kAttempt;

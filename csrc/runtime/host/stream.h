@@ -72,7 +72,7 @@ class HostStream {
   void wait_event(HostEvent* event);
   void host_function(void (*function)(void*), void* data, const char* name);
   // See driver.h, stream_attempt.
-  void attempt(int (*attempt)(void*, uint64_t), void* data, const char* name, uint64_t patience_ns);
+  void attempt(int (*attempt)(void*, uint64_t), void* data, const char* name, bool at_once);
 
  private:
   struct Command;

@@ -3,6 +3,7 @@
 
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
+#include <structmember.h>
 
 #include <cstring>
 #include <string>
@@ -31,48 +32,81 @@ ReduceOp op_of(const char* name) {
   refuse("\"" + std::string(name) + "\" is no reduction; known are " + known);
 }
 
-nb::object attribute(nb::handle array, PyObject* name) {
-  nb::object found = nb::steal(PyObject_GetAttr(array.ptr(), name));
-  if (!found.is_valid()) {
-    PyErr_Clear();
-    throw nb::type_error((std::string("collectives take arrays in card memory, openxpu.Array; "
-                                      "given was a ") +
-                          Py_TYPE(array.ptr())->tp_name)
-                             .c_str());
+// The slots of openxpu.Array are on the path of every call, so they are read where they lie.
+struct Slots {
+  PyTypeObject* type = nullptr;
+  Py_ssize_t shape = 0, dtype = 0, address = 0, strides = 0;
+
+  static const Slots& of_array() {
+    static const Slots* const found = [] {
+      auto* slots = new Slots;  // lives until the process ends, as the type does
+      nb::object array = nb::module_::import_("openxpu.runtime.array").attr("Array");
+      slots->shape = place(array, "shape");
+      slots->dtype = place(array, "dtype");
+      slots->address = place(array, "_address");
+      slots->strides = place(array, "strides");
+      slots->type = reinterpret_cast<PyTypeObject*>(array.release().ptr());
+      return slots;
+    }();
+    return *found;
   }
-  return found;
+
+ private:
+  static Py_ssize_t place(nb::handle type, const char* name) {
+    nb::object member = type.attr(name);
+    if (Py_TYPE(member.ptr()) != &PyMemberDescr_Type)
+      throw nb::type_error((std::string("openxpu.Array has no slot ") + name).c_str());
+    return reinterpret_cast<PyMemberDescrObject*>(member.ptr())->d_member->offset;
+  }
+};
+
+uint32_t type_number(PyObject* dtype) {
+  static PyObject** const names = [] {
+    auto** made = new PyObject*[std::size(kTypes)];
+    for (size_t i = 0; i < std::size(kTypes); i++) made[i] = PyUnicode_InternFromString(kTypes[i]);
+    return made;
+  }();
+  for (uint32_t i = 0; i < std::size(kTypes); i++)
+    if (dtype == names[i]) return i;
+  for (uint32_t i = 0; i < std::size(kTypes); i++)
+    if (PyUnicode_Check(dtype) && PyUnicode_Compare(dtype, names[i]) == 0) return i;
+  refuse("an array has the dtype " + nb::cast<std::string>(nb::str(dtype)) +
+         ", which no collective knows");
 }
 
-// What a collective needs to know of an openxpu.Array. This is on the path of every call, so the
-// array's slots are read without Python code.
+int64_t number_at(PyObject* tuple, size_t i) {
+  return PyLong_AsLongLong(PyTuple_GET_ITEM(tuple, static_cast<Py_ssize_t>(i)));
+}
+
+// What a collective needs to know of an array.
 struct Operand {
-  nb::object shape, dtype;
+  nb::handle shape, dtype;  // the array's own
   uint64_t address = 0, count = 1;
   DataType type = DataType::kBool;
   bool contiguous = true;
 
   explicit Operand(nb::handle array) {
-    static PyObject* const names[] = {
-        PyUnicode_InternFromString("shape"), PyUnicode_InternFromString("dtype"),
-        PyUnicode_InternFromString("_address"), PyUnicode_InternFromString("strides")};
-    shape = attribute(array, names[0]);
-    dtype = attribute(array, names[1]);
-    address = nb::cast<uint64_t>(attribute(array, names[2]));
-    const nb::object strides = attribute(array, names[3]);
+    const Slots& slots = Slots::of_array();
+    if (!PyObject_TypeCheck(array.ptr(), slots.type))
+      throw nb::type_error((std::string("collectives take arrays in card memory, openxpu.Array; "
+                                        "given was a ") +
+                            Py_TYPE(array.ptr())->tp_name)
+                               .c_str());
+    const auto slot = [&](Py_ssize_t place) {
+      return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(array.ptr()) + place);
+    };
+    shape = slot(slots.shape);
+    dtype = slot(slots.dtype);
+    PyObject* strides = slot(slots.strides);
+    address = PyLong_AsUnsignedLongLong(slot(slots.address));
     for (size_t i = rank(); i-- > 0;) {
-      const uint64_t extent = nb::cast<uint64_t>(shape[i]);
-      if (extent != 1 && nb::cast<int64_t>(strides[i]) != static_cast<int64_t>(count))
-        contiguous = false;
+      const auto extent = static_cast<uint64_t>(number_at(shape.ptr(), i));
+      if (extent != 1 && number_at(strides, i) != static_cast<int64_t>(count)) contiguous = false;
       count *= extent;
     }
+    if (PyErr_Occurred()) throw nb::python_error();
     contiguous |= count == 0;
-    const char* name = PyUnicode_AsUTF8(dtype.ptr());
-    if (!name) throw nb::python_error();
-    uint32_t i = 0;
-    while (i < std::size(kTypes) && std::strcmp(name, kTypes[i]) != 0) i++;
-    if (i == std::size(kTypes))
-      refuse("\"" + std::string(name) + "\" is no dtype of a collective");
-    type = static_cast<DataType>(i);
+    type = static_cast<DataType>(type_number(dtype.ptr()));
   }
 
   size_t rank() const { return static_cast<size_t>(PyTuple_GET_SIZE(shape.ptr())); }
@@ -84,14 +118,10 @@ struct Operand {
   bool ends_like(const Operand& other, size_t skip, size_t other_skip) const {
     if (rank() - skip != other.rank() - other_skip) return false;
     for (size_t i = skip; i < rank(); i++)
-      if (PyObject_RichCompareBool(PyTuple_GET_ITEM(shape.ptr(), static_cast<Py_ssize_t>(i)),
-                                   PyTuple_GET_ITEM(other.shape.ptr(), static_cast<Py_ssize_t>(
-                                                                           i - skip + other_skip)),
-                                   Py_EQ) != 1)
-        return false;
+      if (extent(i) != other.extent(i - skip + other_skip)) return false;
     return true;
   }
-  uint64_t extent(size_t i) const { return nb::cast<uint64_t>(shape[i]); }
+  uint64_t extent(size_t i) const { return static_cast<uint64_t>(number_at(shape.ptr(), i)); }
 };
 
 Operand input(nb::handle array) {
