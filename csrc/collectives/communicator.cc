@@ -14,7 +14,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -50,13 +49,12 @@ constexpr uint64_t kBlock = uint64_t{16} << 10;
 // Up to this the caller does the work itself, if the others come in time: it takes no longer than
 // handing it to another thread does.
 constexpr uint64_t kDirect = uint64_t{1} << 20;
-uint64_t tuned(const char* name, uint64_t value) {
-  const char* text = std::getenv(name);
-  return text ? std::strtoull(text, nullptr, 10) : value;
-}
-const uint64_t kCarriedByAll = tuned("T_ALL", 8192);   // of a payload that every rank reads
-const uint64_t kCarriedByOne = tuned("T_ONE", 16384);  // of a payload of which a rank reads its part
-const uint64_t kPastCache = tuned("T_NT", 64 << 20);   // of outputs that go past the cache
+// Payloads up to this lie in the slots: of each rank, what one other has to read. Through memory it
+// is one copy less and one meeting more, which is short where every rank has a core.
+struct Limits {
+  uint64_t of_all, of_one;  // where every rank reads all of it; where it reads its part, or the root's
+};
+constexpr Limits kSpacious{1 << 10, 2 << 10}, kCrowded{16 << 10, 16 << 10};
 
 struct TypeFacts {
   const char* name;
@@ -170,6 +168,7 @@ struct Communicator::State {
   std::string name;
   int64_t limit_ns = 0;
   bool crowded = false;         // fewer cores than ranks
+  uint64_t past_cache = 0;      // outputs from this size on would not stay in a core's cache
   std::vector<uint64_t> shift;  // from a rank's own addresses to where this process sees them
 
   std::mutex mutex;                 // callers
@@ -342,6 +341,7 @@ struct Communicator::State::Collective : Communicator::State::Task {
   std::vector<Part> parts;        // of all_to_all
   std::vector<uint64_t> targets;  // of all_to_all: where the peers' parts go
   enum { kWaiting, kAsked, kLeaving } stage = kWaiting;
+  bool past_cache = false;  // see copy()
 
   Slot& slot(int peer) const { return state->member(peer).slots[number & 1]; }
   size_t n() const { return static_cast<size_t>(state->ranks); }
@@ -412,11 +412,12 @@ struct Communicator::State::Collective : Communicator::State::Task {
   // Bytes that a rank puts into its slot for the others, if they fit.
   bool fits() const {
     uint64_t bytes = request.count * size;
+    const Limits& limits = state->crowded ? kCrowded : kSpacious;
     switch (request.kind) {
       case Kind::kAllReduce:
       case Kind::kReduce:
       case Kind::kAllGather:
-        return bytes <= kCarried && bytes * (n() - 1) <= kCarriedByAll;
+        return bytes <= kCarried && bytes * (n() - 1) <= limits.of_all;
       case Kind::kReduceScatter:
         bytes *= n();
         break;
@@ -427,7 +428,7 @@ struct Communicator::State::Collective : Communicator::State::Task {
       case Kind::kBarrier:
         break;
     }
-    return bytes <= kCarriedByOne;
+    return bytes <= limits.of_one;
   }
 
   // Publishes the request, and the payload where it is small.
@@ -533,9 +534,18 @@ struct Communicator::State::Collective : Communicator::State::Task {
     copy(reinterpret_cast<void*>(targets[static_cast<size_t>(peer)]), from, part.count * size);
   }
 
-  // What is larger than the cache would only push others' data out of it.
-  static void copy(void* to, const void* from, uint64_t bytes) {
-    if (bytes >= kPastCache)
+  // Bytes of this rank's output.
+  uint64_t output_bytes() const {
+    uint64_t count = request.count;
+    if (request.kind == Kind::kAllGather) count *= n();
+    for (const Part& part : parts) count += part.expected;
+    return count * size;
+  }
+
+  // An output that is larger than the cache would be written to memory in any case, after its old
+  // contents were read from there.
+  void copy(void* to, const void* from, uint64_t bytes) const {
+    if (past_cache)
       collectives::copy_past_cache(to, from, bytes);
     else
       std::memcpy(to, from, bytes);
@@ -544,6 +554,7 @@ struct Communicator::State::Collective : Communicator::State::Task {
   // Reads and writes the ranks' memory.
   void through_memory() {
     const State& s = *state;
+    past_cache = output_bytes() >= s.past_cache;
     const uint64_t bytes = request.count * size;
     auto* out = reinterpret_cast<char*>(request.out);
     const void* sources[kMaxRanks];
@@ -605,20 +616,14 @@ struct Communicator::State::Collective : Communicator::State::Task {
   void reduce_range(const void* const* sources, uint64_t begin, uint64_t end, char* own,
                     char* const* others, int other_count) const {
     const auto reduce = fold();
-    const bool past_cache = request.count * size >= kPastCache;
     alignas(64) thread_local char block[kBlock];
     const uint64_t step = kBlock / size;
     for (uint64_t at = begin, place = 0; at < end; at += step) {
       const uint64_t stop_at = std::min(end, at + step), bytes = (stop_at - at) * size;
       char* result = past_cache ? block : own + place;
       reduce(sources, state->ranks, at, stop_at, result);
-      if (past_cache) collectives::copy_past_cache(own + place, block, bytes);
-      for (int p = 0; p < other_count; p++) {
-        if (past_cache)
-          collectives::copy_past_cache(others[p] + place, block, bytes);
-        else
-          std::memcpy(others[p] + place, result, bytes);
-      }
+      if (past_cache) copy(own + place, block, bytes);
+      for (int p = 0; p < other_count; p++) copy(others[p] + place, result, bytes);
       place += bytes;
     }
   }
@@ -640,10 +645,7 @@ struct Communicator::State::Collective : Communicator::State::Task {
       if (index * each >= bytes) return false;
     } while (!taken.compare_exchange_weak(seen, tag | (index + 1), std::memory_order_relaxed));
     const uint64_t at = index * each, length = std::min(each, bytes - at);
-    if (bytes >= kPastCache)
-      collectives::copy_past_cache(out + at, from + at, length);
-    else
-      std::memcpy(out + at, from + at, length);
+    copy(out + at, from + at, length);
     return true;
   }
 
@@ -918,6 +920,9 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
     busy = std::max(busy, s.member(p).cards);
   }
   s.crowded = CPU_COUNT(&cores) < busy;
+  const auto cache = static_cast<uint64_t>(std::max<int64_t>(card.properties().l2_bytes, 1 << 20));
+  const auto sharing = static_cast<uint64_t>(ranks / std::max(1, CPU_COUNT(&cores)));
+  s.past_cache = cache / std::max<uint64_t>(1, sharing);
   // Nobody may go before all have mapped what they need.
   State::Collective(made->state_, request(Kind::kBarrier, DataType::kUint8, ReduceOp::kSum, -1, 0,
                                           nullptr, nullptr),
