@@ -52,9 +52,10 @@ constexpr uint64_t kDirect = uint64_t{1} << 20;
 // Payloads up to this lie in the slots: of each rank, what one other has to read. Through memory it
 // is one copy less and one meeting more, which is short where every rank has a core.
 struct Limits {
-  uint64_t of_all, of_one;  // where every rank reads all of it; where it reads its part, or the root's
+  uint64_t of_all,
+      of_one;  // where every rank reads all of it; where it reads its part, or the root's
 };
-constexpr Limits kSpacious{1 << 10, 2 << 10}, kCrowded{16 << 10, 16 << 10};
+constexpr Limits kSpacious{1 << 10, 2 << 10}, kCrowded{kCarried, kCarried};
 
 struct TypeFacts {
   const char* name;
@@ -122,8 +123,8 @@ bool alike(const Request& a, const Request& b) {
 
 Request request(Kind kind, DataType type, ReduceOp op, int root, uint64_t count, const void* in,
                 const void* out) {
-  return {kind, static_cast<uint8_t>(type), static_cast<uint8_t>(op), false, root, count,
-          reinterpret_cast<uint64_t>(in), reinterpret_cast<uint64_t>(out)};
+  return {kind,  static_cast<uint8_t>(type),     static_cast<uint8_t>(op),       false, root,
+          count, reinterpret_cast<uint64_t>(in), reinterpret_cast<uint64_t>(out)};
 }
 
 void check_reducible(DataType type, ReduceOp op) {
@@ -266,10 +267,9 @@ struct Communicator::State {
     const auto* begin = static_cast<const char*>(address);
     if (!possible || (bytes && (!card->owns(begin) || !card->owns(begin + (bytes - 1)) ||
                                 begin + (bytes - 1) < begin)))
-      throw Error(std::string("The ") + what + " buffer of a collective, " +
-                  std::to_string(count) + " " + name_of(type) +
-                  ", is not within the memory of card " + std::to_string(card->id()) +
-                  ", to which this rank belongs.");
+      throw Error(std::string("The ") + what + " buffer of a collective, " + std::to_string(count) +
+                  " " + name_of(type) + ", is not within the memory of card " +
+                  std::to_string(card->id()) + ", to which this rank belongs.");
     return bytes;
   }
 
@@ -317,8 +317,7 @@ struct Communicator::State {
       if (waiting.empty()) continue;
       const Member& reader = member(to);
       const uint64_t alive = collectives::started(reader.process);
-      if (reader.presence.load() == collectives::kJoined && alive != 0 &&
-          alive == reader.started) {
+      if (reader.presence.load() == collectives::kJoined && alive != 0 && alive == reader.started) {
         all = false;
         continue;
       }
@@ -417,7 +416,7 @@ struct Communicator::State::Collective : Communicator::State::Task {
       case Kind::kAllReduce:
       case Kind::kReduce:
       case Kind::kAllGather:
-        return bytes <= kCarried && bytes * (n() - 1) <= limits.of_all;
+        return bytes <= kCarried && bytes * (n() - 1) <= limits.of_all;  // also of a single rank
       case Kind::kReduceScatter:
         bytes *= n();
         break;
@@ -631,8 +630,8 @@ struct Communicator::State::Collective : Communicator::State::Task {
   // ---- broadcast: the root writes what the others have not read yet, so that no core is idle ----
 
   uint64_t chunk() const {
-    return std::min<uint64_t>(
-        std::max<uint64_t>(request.count * size / 16 / 4096 * 4096, 16 << 10), 256 << 10);
+    return std::min<uint64_t>(std::max<uint64_t>(request.count * size / 16 / 4096 * 4096, 16 << 10),
+                              256 << 10);
   }
 
   // Copies the next chunk of rank `to`'s output that nobody has taken; false: there is none.
@@ -730,9 +729,8 @@ struct Communicator::State::Fetch : Communicator::State::Task {
       if (letter.count != count || letter.type != type)
         s.stop("Rank " + std::to_string(from) + " sent " + std::to_string(letter.count) + " " +
                kTypes[letter.type].name + " to rank " + std::to_string(s.rank) +
-               ", which receives " + std::to_string(count) + " " + kTypes[type].name +
-               " (number " + std::to_string(number) + " of this pair in communicator " + s.name +
-               ").");
+               ", which receives " + std::to_string(count) + " " + kTypes[type].name + " (number " +
+               std::to_string(number) + " of this pair in communicator " + s.name + ").");
       if (count) std::memcpy(out, s.there(from, letter.address), count * kTypes[type].size);
       copied = true;
     }
@@ -924,9 +922,9 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
   const auto sharing = static_cast<uint64_t>(ranks / std::max(1, CPU_COUNT(&cores)));
   s.past_cache = cache / std::max<uint64_t>(1, sharing);
   // Nobody may go before all have mapped what they need.
-  State::Collective(made->state_, request(Kind::kBarrier, DataType::kUint8, ReduceOp::kSum, -1, 0,
-                                          nullptr, nullptr),
-                    s.asked++)
+  State::Collective(
+      made->state_,
+      request(Kind::kBarrier, DataType::kUint8, ReduceOp::kSum, -1, 0, nullptr, nullptr), s.asked++)
       .advance(0);
   close_what_all_have_joined();
   return made;

@@ -8,7 +8,7 @@
 namespace openxpu::collectives {
 
 constexpr int kMaxRanks = 64;
-constexpr uint64_t kCarried = uint64_t{64} << 10;  // bytes that can travel inside a slot
+constexpr uint64_t kCarried = uint64_t{16} << 10;  // bytes that can travel inside a slot
 constexpr uint32_t kLetters = 32;                  // sends that a pair of ranks may have under way
 constexpr uint32_t kTextBytes = 512;
 
@@ -50,8 +50,9 @@ struct Request {
 };
 
 struct Part {
-  uint64_t address, count;  // for one peer; the address is a place in the payload if that is carried
-  uint64_t expected;        // elements that are to come from it
+  uint64_t address,
+      count;          // for one peer; the address is a place in the payload if that is carried
+  uint64_t expected;  // elements that are to come from it
 };
 
 // A collective's request and small payload; the first bytes share a cache line with the word, so
@@ -70,9 +71,9 @@ struct Member {
   uint64_t started;
   uint64_t base, bytes, offset;  // its card memory: address, size, place in its file
   int32_t descriptor;
-  int32_t cards;    // how many there are in its process
-  cpu_set_t cores;  // that it may use
-  char text[kTextBytes];  // why it failed
+  int32_t cards;           // how many there are in its process
+  cpu_set_t cores;         // that it may use
+  char text[kTextBytes];   // why it failed
   alignas(128) Word done;  // number + 1 of the last collective in which it has used others' memory
   // Chunks of its output that were taken in a broadcast: the collective's number << 32 | chunks.
   alignas(128) std::atomic<uint64_t> taken;
@@ -94,7 +95,7 @@ struct Mailbox {
 struct Control {
   uint64_t token;
   std::atomic<uint32_t> ranks;
-  std::atomic<uint32_t> joined;   // ranks that have opened this block
+  std::atomic<uint32_t> joined;  // ranks that have opened this block
   Member members[kMaxRanks];
   Mailbox boxes[kMaxRanks][kMaxRanks];  // [from][to]
 };

@@ -183,8 +183,7 @@ void Stream::fill(void* dst, int byte, uint64_t bytes) {
 void Stream::host_function(void (*function)(void*), void* data, const char* name) {
   check(driver().stream_host_function(handle_, function, data, name));
 }
-void Stream::attempt(int (*attempt)(void*, uint64_t), void* data, const char* name,
-                     bool at_once) {
+void Stream::attempt(int (*attempt)(void*, uint64_t), void* data, const char* name, bool at_once) {
   check(driver().stream_attempt(handle_, attempt, data, name, at_once));
 }
 

@@ -159,7 +159,9 @@ def interleaved(group, ids: list[bytes], seed: int) -> int:
                 waiting.append((g.broadcast(x, size % n, stream=stream), every[size % n], x))
             elif kind == 3:
                 out = g.reduce(x, size % n, "max", stream=stream)
-                waiting.append((x if out is None else out, every[me] if out is None else reduced(every, "max"), x))
+                waiting.append(
+                    (x if out is None else out, every[me] if out is None else reduced(every, "max"), x)
+                )
             elif kind == 4:
                 parts = openxpu.from_numpy(np.stack([every[me] * (c + 1) for c in range(n)]))
                 expected = reduced([e * np.float32(me + 1) for e in every], "sum")
@@ -216,7 +218,11 @@ def unread_letters(group, ids: list[bytes]) -> None:
     group.barrier()
     if rank == 1:
         openxpu.synchronize()
-        same(other.receive(openxpu.empty((1 << 20,)), 0), drawn("f32", (1 << 20,), 5), "a letter of a group that is gone")
+        same(
+            other.receive(openxpu.empty((1 << 20,)), 0),
+            drawn("f32", (1 << 20,), 5),
+            "a letter of a group that is gone",
+        )
     group.barrier()
     openxpu.synchronize()
     Group(ids[1], 2, rank)

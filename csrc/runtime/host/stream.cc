@@ -368,7 +368,6 @@ void HostStream::take_over(uint64_t target, int64_t timeout_ns) {
   std::unique_lock<std::mutex> lock(drain_, std::try_to_lock);
   if (!lock.owns_lock()) return;
   FloatMode mode;
-  Workers::Assistant stream(*card_.workers);  // it comes, finds the queue taken, and helps
   const uint64_t until = timeout_ns < 0 ? 0 : now_ns() + static_cast<uint64_t>(timeout_ns);
   for (;;) {
     uint64_t head = head_.load(std::memory_order_seq_cst);
@@ -377,9 +376,16 @@ void HostStream::take_over(uint64_t target, int64_t timeout_ns) {
     const auto& command = *reinterpret_cast<Command*>(ring_ + head % kRing);
     bool ours = command.kind == Kind::kPad || command.kind == Kind::kCopy ||
                 command.kind == Kind::kFreeingCopy || command.kind == Kind::kFill ||
-                command.kind == Kind::kRecord || command.kind == Kind::kAttempt ||
+                command.kind == Kind::kRecord ||
                 (command.kind == Kind::kLaunch && command.launch.cost != 0);
-    if (!ours || !step(until)) return;
+    if (command.kind == Kind::kAttempt) {  // the others may let wait
+      if (!step(until)) return;
+      continue;
+    }
+    if (!ours) return;
+    // The stream's thread comes, finds the queue taken, and helps.
+    const Workers::Assistant stream(*card_.workers);
+    step(until);
   }
 }
 

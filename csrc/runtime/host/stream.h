@@ -84,8 +84,8 @@ class HostStream {
   void publish(uint64_t cost = 0);
   void start();
   void drain();
-  // Executes the next command, with drain_ held; there has to be one. False: it waits for others and
-  // was not done by `until_ns`.
+  // Executes the next command, with drain_ held; there has to be one. False: it waits for others
+  // and was not done by `until_ns`.
   bool step(uint64_t until_ns);
   // Executes commands up to `target` in the waiting caller, as far as that is its business.
   void take_over(uint64_t target, int64_t timeout_ns);

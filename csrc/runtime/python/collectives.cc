@@ -131,9 +131,9 @@ Operand input(nb::handle array) {
 }
 
 // `fits`: its shape is `wanted`, which is words for a person.
-Operand output(nb::handle array, const Operand& like, bool (*fits)(const Operand& out,
-                                                                   const Operand& in, int ranks),
-               int ranks, const char* wanted) {
+Operand output(nb::handle array, const Operand& like,
+               bool (*fits)(const Operand& out, const Operand& in, int ranks), int ranks,
+               const char* wanted) {
   Operand found(array);
   if (found.type != like.type || !found.contiguous || !fits(found, like, ranks))
     refuse("the output has to be a contiguous " + nb::cast<std::string>(like.dtype) + " array " +
@@ -171,9 +171,8 @@ void bind_collectives(nb::module_& m) {
             const ReduceOp how = op_of(op);
             const Operand in = input(x);
             const Operand to = output(out, in, same_shape, 1, "of the input's shape");
-            call(c, stream, [&](Stream& s) {
-              c.all_reduce(in.data(), to.data(), in.count, in.type, how, s);
-            });
+            call(c, stream,
+                 [&](Stream& s) { c.all_reduce(in.data(), to.data(), in.count, in.type, how, s); });
           },
           "x"_a, "out"_a, "op"_a, "stream"_a.none())
       .def(
@@ -183,20 +182,17 @@ void bind_collectives(nb::module_& m) {
             const ReduceOp how = op_of(op);
             const Operand in = input(x);
             void* to = nullptr;
-            if (!out.is_none())
-              to = output(out, in, same_shape, 1, "of the input's shape").data();
-            call(c, stream, [&](Stream& s) {
-              c.reduce(in.data(), to, in.count, in.type, how, root, s);
-            });
+            if (!out.is_none()) to = output(out, in, same_shape, 1, "of the input's shape").data();
+            call(c, stream,
+                 [&](Stream& s) { c.reduce(in.data(), to, in.count, in.type, how, root, s); });
           },
           "x"_a, "out"_a.none(), "op"_a, "root"_a, "stream"_a.none())
       .def(
           "broadcast",
           [](Communicator& c, nb::handle x, int root, Stream* stream) {
             const Operand in = input(x);
-            call(c, stream, [&](Stream& s) {
-              c.broadcast(in.data(), in.data(), in.count, in.type, root, s);
-            });
+            call(c, stream,
+                 [&](Stream& s) { c.broadcast(in.data(), in.data(), in.count, in.type, root, s); });
           },
           "x"_a, "root"_a, "stream"_a.none())
       .def(
@@ -210,9 +206,8 @@ void bind_collectives(nb::module_& m) {
                          o.ends_like(i, 1, 0);
                 },
                 c.ranks(), "with the ranks before the input's shape");
-            call(c, stream, [&](Stream& s) {
-              c.all_gather(in.data(), to.data(), in.count, in.type, s);
-            });
+            call(c, stream,
+                 [&](Stream& s) { c.all_gather(in.data(), to.data(), in.count, in.type, s); });
           },
           "x"_a, "out"_a, "stream"_a.none())
       .def(
