@@ -21,8 +21,9 @@ void Word::raise(uint32_t to) {
 }
 
 bool Word::spin(uint32_t target, bool crowded) const {
+  constexpr int kShort = 128;  // some microseconds
   // Also with a core for each rank: the one that is waited for may have been put behind this one.
-  for (int i = crowded ? 31 : 0; i < 32; i++) {
+  for (int i = crowded ? kShort - 1 : 0; i < kShort; i++) {
     if (reached(target)) return true;
     _mm_pause();
   }
