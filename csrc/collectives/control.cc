@@ -21,21 +21,11 @@ void Word::raise(uint32_t to) {
 }
 
 bool Word::spin(uint32_t target, bool crowded) const {
-  constexpr int kShort = 128;  // some microseconds
-  // Also with a core for each rank: the one that is waited for may have been put behind this one.
-  for (int i = crowded ? kShort - 1 : 0; i < kShort; i++) {
-    if (reached(target)) return true;
-    _mm_pause();
-  }
-  const uint64_t end = host::now_ns() + (crowded ? kCrowdedPatience : kPatience);
-  for (;;) {
-    sched_yield();
-    for (int i = 0; i < 4; i++) {
-      if (reached(target)) return true;
-      _mm_pause();
-    }
-    if (host::now_ns() >= end) return false;
-  }
+  const auto ready = [&] { return reached(target); };
+  // With a core for each rank the other is hardly late, and who gives a core away may get it back
+  // much later; but it may also be the other one that was put behind this one.
+  return host::spin_until(ready, crowded ? 0 : kPatience / 2,
+                          crowded ? kCrowdedPatience : kPatience / 2);
 }
 
 bool Word::sleep(uint32_t target, int64_t timeout_ns) {

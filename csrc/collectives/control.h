@@ -19,7 +19,7 @@ struct Word {
     return static_cast<int32_t>(value.load(std::memory_order_seq_cst) - target) >= 0;
   }
   void raise(uint32_t to);
-  // Looks for about as long as waking a sleeper takes, giving the core away in between.
+  // Looks for about as long as waking a sleeper takes; crowded: giving the core away in between.
   bool spin(uint32_t target, bool crowded) const;
   // Sleeps for at most `timeout_ns`; true: reached.
   bool sleep(uint32_t target, int64_t timeout_ns);
