@@ -28,16 +28,22 @@ def test_every_collective(ranks):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("dtype", programs.ALL)
 @pytest.mark.parametrize("ranks", [2, 3, 4, 8])
-def test_every_collective_of_many_sizes(ranks):
-    spawn(programs.every_collective, ranks, list(programs.ALL), [0, 1, 33, 1025, 1 << 20], timeout=900)
-    spawn(programs.every_collective, ranks, ["f32"], [(1 << 24) // ranks], timeout=900)
+def test_every_collective_of_many_sizes(ranks, dtype):
+    spawn(programs.every_collective, ranks, [dtype], [0, 1, 33, 1025, 1 << 20], timeout=550)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 3, 4, 8])
+def test_64_megabytes_of_all_ranks(ranks):
+    spawn(programs.every_collective, ranks, ["f32"], [(1 << 24) // ranks], timeout=550)
 
 
 @pytest.mark.slow
 def test_large_vectors():
     """64 MB of each rank go past the cache."""
-    spawn(programs.every_collective, 2, ["f32"], [1 << 24], timeout=900)
+    spawn(programs.every_collective, 2, ["f32"], [1 << 24], timeout=550)
 
 
 def test_bf16_is_rounded_once():
