@@ -55,10 +55,12 @@ class Communicator {
   // How this rank reaches a peer's card memory: "self", "process" (one address space), "memory"
   // (mapped from another process of the machine). Throws Error.
   const char* path(int peer) const;
+  Card& card() const;
 
-  // All of these return at once; failures show when the stream is waited for, and every later call
-  // throws Error. Buffers are card memory. `count` is in elements. A buffer may be both input and
-  // output where it begins at the same element; other overlaps are not allowed.
+  // All of these return at once, but for the moment in which small ones are done by the caller;
+  // failures show when the stream is waited for, and every later call throws Error. Buffers are
+  // card memory. `count` is in elements. A buffer may be both input and output where it begins at
+  // the same element; other overlaps are not allowed.
   void all_reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op,
                   Stream& stream);
   void reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op, int root,

@@ -248,6 +248,15 @@ int stream_host_function(openxpu_stream stream, void (*function)(void*), void* d
   });
 }
 
+int stream_attempt(openxpu_stream stream, int (*attempt)(void*, uint64_t), void* data,
+                   const char* name, int at_once) {
+  return guarded([&] {
+    refuse_after_fork();
+    of(stream)->attempt(attempt, data, name, at_once != 0);
+    return blocking_end(of(stream));
+  });
+}
+
 int event_create(openxpu_event* out) {
   return guarded([&] {
     *out = reinterpret_cast<openxpu_event>(new HostEvent);
@@ -399,6 +408,7 @@ const openxpu_driver table = {
     start_trace,
     stop_trace,
     memory_protect,
+    stream_attempt,
 };
 
 }  // namespace

@@ -359,7 +359,10 @@ NB_MODULE(_runtime, m) {
       .def_prop_ro("card", &Stream::card, nb::rv_policy::reference)
       .def_prop_ro("handle", [](const Stream& s) { return reinterpret_cast<uint64_t>(s.handle()); })
       .def("query", &Stream::query)
-      .def("synchronize", &synchronize<Stream>)
+      .def("synchronize",
+           [](Stream& stream) {
+             if (!stream.synchronize_at_once()) synchronize(stream);
+           })
       .def("wait", &Stream::wait, "event"_a)
       .def("record", &Stream::record, "event"_a)
       .def(
