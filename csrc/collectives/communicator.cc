@@ -22,14 +22,18 @@
 #include "environment.h"
 #include "fold.h"
 #include "host/gate.h"
+#include "machines.h"
+#include "rendezvous.h"
 
 namespace openxpu {
 
 using collectives::Control;
+using collectives::described;
 using collectives::Kind;
 using collectives::kMaxRanks;
 using collectives::kSmall;
 using collectives::Letter;
+using collectives::machine;
 using collectives::Mailbox;
 using collectives::Member;
 using collectives::Part;
@@ -54,7 +58,9 @@ constexpr const char* kOps[] = {"sum", "product", "min", "max", "average"};
 constexpr const char* kKinds[] = {"all_reduce",     "reduce",     "broadcast", "all_gather",
                                   "reduce_scatter", "all_to_all", "barrier"};
 
-std::string machine() {
+}  // namespace
+
+std::string collectives::machine() {
   char text[64] = {};
   if (FILE* file = std::fopen("/proc/sys/kernel/random/boot_id", "re")) {
     const size_t size = std::fread(text, 1, sizeof text - 1, file);
@@ -63,8 +69,15 @@ std::string machine() {
   }
   std::string found(text);
   found.erase(std::find(found.begin(), found.end(), '\n'), found.end());
+  // Containers on one machine see neither each other's processes nor addresses.
+  for (const char* space : {"/proc/self/ns/pid", "/proc/self/ns/net"}) {
+    struct stat s{};
+    if (stat(space, &s) == 0) found += "." + std::to_string(s.st_ino);
+  }
   return found;
 }
+
+namespace {
 
 std::string seconds(int64_t ns) {
   char text[32];
@@ -89,7 +102,14 @@ char* map_once(int card, const Member& member) {
   return found;
 }
 
-std::string described(const Request& r) {
+bool alike(const Request& a, const Request& b) {
+  return a.kind == b.kind && a.type == b.type && a.op == b.op && a.root == b.root &&
+         a.count == b.count;
+}
+
+}  // namespace
+
+std::string collectives::described(const Request& r) {
   if (r.kind == Kind::kBarrier) return "barrier";
   std::string text = kKinds[static_cast<int>(r.kind)];
   const std::string type = kTypes[r.type].name;
@@ -100,13 +120,6 @@ std::string described(const Request& r) {
   if (r.root >= 0) text += ", root " + std::to_string(r.root);
   return text;
 }
-
-bool alike(const Request& a, const Request& b) {
-  return a.kind == b.kind && a.type == b.type && a.op == b.op && a.root == b.root &&
-         a.count == b.count;
-}
-
-}  // namespace
 
 uint64_t size_of(DataType type) { return kTypes[static_cast<uint32_t>(type)].size; }
 const char* name_of(DataType type) { return kTypes[static_cast<uint32_t>(type)].name; }
@@ -124,6 +137,9 @@ struct Communicator::State {
   int ranks = 0, rank = 0;
   Card* card = nullptr;
   std::string name;
+  Names names;           // empty: the ranks are called by their own numbers
+  std::string part_of;   // of the calls, with mutex held
+  std::string serving;   // of the collective that runs
   int64_t limit_ns = 0;
   std::vector<char*> base;  // where this process sees each rank's card memory
 
@@ -148,6 +164,13 @@ struct Communicator::State {
     return base[static_cast<size_t>(peer)] + (address - member(peer).base);
   }
 
+  std::string called(int peer) const {
+    return std::to_string(names.ranks ? names.numbers[static_cast<size_t>(peer)] : peer);
+  }
+  std::string rank_of_all(int peer) const {
+    return "Rank " + called(peer) + " of " + std::to_string(names.ranks ? names.ranks : ranks);
+  }
+
   [[noreturn]] void stop(const std::string& sentence) {
     {
       std::lock_guard<std::mutex> lock(turn_mutex);
@@ -168,14 +191,14 @@ struct Communicator::State {
       const uint32_t presence = member(peer).presence.load();
       if (presence == collectives::kFailed) stop(member(peer).text);
       if (!needed(peer) || presence == collectives::kAbsent) continue;
-      const std::string who = "Rank " + std::to_string(peer) + " of " + std::to_string(ranks);
+      const std::string who = rank_of_all(peer);
       if (presence == collectives::kLeft)
-        stop(who + " has left communicator " + name + " while rank " + std::to_string(rank) +
+        stop(who + " has left communicator " + name + " while rank " + called(rank) +
              " waits for it in " + what + "; every rank has to call the same collectives.");
       const uint64_t alive = collectives::started(member(peer).process);
       if (alive == 0 || (member(peer).started && alive != member(peer).started))
         stop(who + " (process " + std::to_string(member(peer).process) + ") has died; rank " +
-             std::to_string(rank) + " waited for it in " + what + " of communicator " + name + ".");
+             called(rank) + " waited for it in " + what + " of communicator " + name + ".");
     }
   }
 
@@ -184,18 +207,22 @@ struct Communicator::State {
     const uint64_t end = host::now_ns() + static_cast<uint64_t>(limit_ns);
     while (!word.wait(target, kLook)) {
       look_at_the_others(what(), [&](int other) { return other == peer && !word.reached(target); });
-      if (host::now_ns() >= end && !word.reached(target))
-        stop("Rank " + std::to_string(peer) + " of " + std::to_string(ranks) + " did not come to " +
-             what() + " of communicator " + name + " within " + seconds(limit_ns) + " (rank " +
-             std::to_string(rank) + " waited; OPENXPU_COLLECTIVE_TIMEOUT sets the limit).");
+      if (host::now_ns() >= end && !word.reached(target) && !member(peer).abroad.load())
+        stop(rank_of_all(peer) + " did not come to " + what() + " of communicator " + name +
+             " within " + seconds(limit_ns) + " (rank " + called(rank) + " waited; OPENXPU_COLLECTIVE_TIMEOUT sets the limit).");
     }
+  }
+
+  std::string told(uint32_t number, const Request& r) const {
+    return serving.empty() ? described(r) + ", collective " + std::to_string(number) + ","
+                           : described(r) + ", a part of " + serving + ",";
   }
 
   void await_all(uint32_t target, uint32_t number, const Request& r) {
     for (int step = 1; step < ranks; step++) {
       const int peer = (rank + step) % ranks;
       await(member(peer).phase, target, peer,
-            [&] { return described(r) + ", collective " + std::to_string(number) + ","; });
+            [&] { return told(number, r); });
     }
   }
 
@@ -211,18 +238,19 @@ struct Communicator::State {
     for (int peer = 0; peer < ranks; peer++) {
       const Request& other = member(peer).request[number & 1];
       if (!alike(r, other))
-        stop("The ranks of communicator " + name + " do not agree in collective " +
-             std::to_string(number) + ": rank " + std::to_string(std::min(rank, peer)) +
-             " called " + described(rank < peer ? r : other) + ", rank " +
-             std::to_string(std::max(rank, peer)) + " called " +
+        stop("The ranks of communicator " + name + " do not agree in " +
+             (serving.empty() ? "collective " + std::to_string(number) : "a part of " + serving) +
+             ": rank " + called(std::min(rank, peer)) + " called " +
+             described(rank < peer ? r : other) + ", rank " +
+             called(std::max(rank, peer)) + " called " +
              described(rank < peer ? other : r) + ".");
       if (r.kind != Kind::kAllToAll) continue;
       const uint64_t theirs = member(peer).parts[number & 1][rank].count,
                      wanted = mine.parts[number & 1][peer].expected;
       if (theirs != wanted)
         stop("In all_to_all, collective " + std::to_string(number) + " of communicator " + name +
-             ", rank " + std::to_string(peer) + " sends " + std::to_string(theirs) +
-             " elements to rank " + std::to_string(rank) + ", which expects " +
+             ", rank " + called(peer) + " sends " + std::to_string(theirs) +
+             " elements to rank " + called(rank) + ", which expects " +
              std::to_string(wanted) + ".");
     }
   }
@@ -339,12 +367,12 @@ struct Communicator::State {
     Mailbox& box = control->boxes[from][rank];
     await(box.written, number + 1, from, [&] {
       return "send of " + std::to_string(count) + " " + kTypes[type].name + " to rank " +
-             std::to_string(rank) + " (number " + std::to_string(number) + " of this pair)";
+             called(rank) + " (number " + std::to_string(number) + " of this pair)";
     });
     const Letter letter = box.letters[number % collectives::kLetters];
     if (letter.count != count || letter.type != type)
-      stop("Rank " + std::to_string(from) + " sent " + std::to_string(letter.count) + " " +
-           kTypes[letter.type].name + " to rank " + std::to_string(rank) + ", which receives " +
+      stop("Rank " + called(from) + " sent " + std::to_string(letter.count) + " " +
+           kTypes[letter.type].name + " to rank " + called(rank) + ", which receives " +
            std::to_string(count) + " " + kTypes[type].name + " (number " + std::to_string(number) +
            " of this pair in communicator " + name + ").");
     if (count) std::memcpy(out, there(from, letter.address), count * kTypes[type].size);
@@ -399,7 +427,7 @@ void enqueue(Stream& stream, const char* name, std::function<void()> work) {
 
 // ---------------------------------------------------------------- rendezvous
 
-UniqueId make_unique_id() {
+UniqueId make_unique_id(const std::string& address) {
   UniqueId id{};
   const int fd = memfd_create("openxpu-communicator", MFD_CLOEXEC);
   if (fd < 0 || ftruncate(fd, sizeof(Control)) != 0 ||
@@ -412,6 +440,7 @@ UniqueId make_unique_id() {
   id.descriptor = fd;
   id.started = collectives::started(id.process);
   std::snprintf(id.machine, sizeof id.machine, "%s", machine().c_str());
+  if (!address.empty()) collectives::listen_at(address, id);
   return id;
 }
 
@@ -419,6 +448,17 @@ Communicator::Communicator() : state_(std::make_shared<State>()) {}
 
 std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks, int rank,
                                                    Card& card) {
+  if (id.address[0]) return Machines::join(id, ranks, rank, card);
+  return create(id, ranks, rank, card, Names{});
+}
+
+std::unique_ptr<Communicator> Communicator::create_part(const UniqueId& id, const Names& names,
+                                                        int rank, Card& card) {
+  return create(id, static_cast<int>(names.numbers.size()), rank, card, names);
+}
+
+std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks, int rank,
+                                                   Card& card, const Names& names) {
   if (ranks < 1 || ranks > kMaxRanks)
     throw Error("A communicator was asked for " + std::to_string(ranks) +
                 " ranks; it can have 1 to " + std::to_string(kMaxRanks) + ".");
@@ -427,9 +467,9 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
                 std::to_string(rank) + ".");
   if (machine() != id.machine)
     throw Error(
-        "The ranks of this communicator are on different machines, which OpenXPU cannot join yet; "
-        "run all of "
-        "them on one.");
+        "The ranks of this communicator are on different machines (or in different containers), "
+        "and its unique id has no address; rank 0 has to make it with one, as "
+        "unique_id(address=...) or by OPENXPU_ADDRESS.");
   auto made = std::unique_ptr<Communicator>(new Communicator());
   State& s = *made->state_;
   s.ranks = ranks;
@@ -438,7 +478,8 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
   s.limit_ns = environment().collective_timeout_ns;
   char name[32];
   std::snprintf(name, sizeof name, "%08x", static_cast<unsigned>(id.token));
-  s.name = name;
+  s.name = names.ranks ? names.communicator : name;
+  s.names = names;
   s.sent.resize(static_cast<size_t>(ranks));
   s.got.resize(static_cast<size_t>(ranks));
   s.under_way.resize(static_cast<size_t>(ranks));
@@ -526,6 +567,29 @@ Communicator::~Communicator() {
   s.me().presence.compare_exchange_strong(joined, collectives::kLeft);
 }
 
+void Communicator::serve(const std::string& what) {
+  std::lock_guard<std::mutex> lock(state_->mutex);
+  state_->part_of = what;
+}
+
+void Communicator::set_abroad(bool abroad) { state_->me().abroad.store(abroad); }
+
+void Communicator::look() {
+  {
+    std::lock_guard<std::mutex> lock(state_->turn_mutex);
+    if (!state_->broken.empty()) throw Error(state_->broken);
+  }
+  state_->look_at_the_others("", [](int) { return false; });
+}
+
+void Communicator::give_up(const std::string& sentence) noexcept {
+  try {
+    state_->stop(sentence);
+  } catch (const Error&) {
+    return;  // the caller has the sentence
+  }
+}
+
 int Communicator::ranks() const { return state_->ranks; }
 int Communicator::rank() const { return state_->rank; }
 const std::string& Communicator::name() const { return state_->name; }
@@ -542,13 +606,15 @@ void enqueue_collective(const StatePointer& state, const Request& r, Stream& str
   state->check();
   const uint32_t number = state->asked++;
   enqueue(
-      stream, kKinds[static_cast<int>(r.kind)], [state, r, number, prepare = std::move(prepare)] {
+      stream, kKinds[static_cast<int>(r.kind)],
+      [state, r, number, prepare = std::move(prepare), part_of = state->part_of] {
         {
           std::unique_lock<std::mutex> turn(state->turn_mutex);
           state->turn.wait(turn, [&] { return state->next == number || !state->broken.empty(); });
           if (!state->broken.empty()) throw Error(state->broken);
         }
         if (prepare) prepare(number);
+        state->serving = part_of;
         state->run(number, r);
         {
           std::lock_guard<std::mutex> turn(state->turn_mutex);

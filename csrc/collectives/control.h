@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <string>
 
 namespace openxpu::collectives {
 
@@ -41,6 +42,8 @@ struct Request {
   uint64_t count, in, out;
 };
 
+std::string described(const Request& r);  // "all_reduce of 1000 float32 (sum)"
+
 struct Part {
   uint64_t address, count;  // for one peer
   uint64_t expected;        // elements that are to come from it
@@ -54,7 +57,8 @@ struct Member {
   uint64_t started;
   uint64_t base, bytes, offset;  // its card memory: address, size, place in its file
   int32_t descriptor;
-  char text[kTextBytes];  // why it failed
+  std::atomic<uint32_t> abroad;  // 1: it waits for another machine, and will say so if in vain
+  char text[kTextBytes];         // why it failed
   Word phase;             // 4 * collective + 1: asked; + 2: done
   Request request[2];
   Part parts[2][kMaxRanks];
@@ -81,5 +85,8 @@ struct Control {
 // When a process was started, in clock ticks since the machine was; 0: it is gone, or only waits to
 // be reaped.
 uint64_t started(int process);
+
+// The same for processes that can map each other's memory, and only for those.
+std::string machine();
 
 }  // namespace openxpu::collectives

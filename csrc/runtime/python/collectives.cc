@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "communicator.h"
+#include "transport.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -52,10 +53,14 @@ void* to(uint64_t address) { return reinterpret_cast<void*>(address); }
 }  // namespace
 
 void bind_collectives(nb::module_& m) {
-  m.def("make_unique_id", [] {
-    const UniqueId id = make_unique_id();
-    return nb::bytes(reinterpret_cast<const char*>(&id), sizeof id);
-  });
+  m.def(
+      "make_unique_id",
+      [](const std::string& address) {
+        const UniqueId id = make_unique_id(address);
+        return nb::bytes(reinterpret_cast<const char*>(&id), sizeof id);
+      },
+      "address"_a = "");
+  m.def("set_transport_folder", &set_transport_folder, "folder"_a);
   nb::class_<Communicator>(m, "Communicator",
                            "The ranks of a group; make one with create_communicator().")
       .def_prop_ro("ranks", &Communicator::ranks)
