@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks import collectives, peers
 
 sys.path.insert(0, str(peers.ROOT / "tests" / "collectives"))
-from machines import ADDRESSES, Cable, two_machines  # noqa: E402
+from machines import ADDRESSES, Cable, two_machines
 
 SIZES = (8, 1 << 10, 1 << 14, 1 << 17, 1 << 20, 1 << 23, 1 << 26)
 MAKERS = {peers.OURS: collectives._ours, "gloo": collectives._gloo}

@@ -137,9 +137,9 @@ struct Communicator::State {
   int ranks = 0, rank = 0;
   Card* card = nullptr;
   std::string name;
-  Names names;           // empty: the ranks are called by their own numbers
-  std::string part_of;   // of the calls, with mutex held
-  std::string serving;   // of the collective that runs
+  Names names;          // empty: the ranks are called by their own numbers
+  std::string part_of;  // of the calls, with mutex held
+  std::string serving;  // of the collective that runs
   int64_t limit_ns = 0;
   std::vector<char*> base;  // where this process sees each rank's card memory
 
@@ -209,7 +209,8 @@ struct Communicator::State {
       look_at_the_others(what(), [&](int other) { return other == peer && !word.reached(target); });
       if (host::now_ns() >= end && !word.reached(target) && !member(peer).abroad.load())
         stop(rank_of_all(peer) + " did not come to " + what() + " of communicator " + name +
-             " within " + seconds(limit_ns) + " (rank " + called(rank) + " waited; OPENXPU_COLLECTIVE_TIMEOUT sets the limit).");
+             " within " + seconds(limit_ns) + " (rank " + called(rank) +
+             " waited; OPENXPU_COLLECTIVE_TIMEOUT sets the limit).");
     }
   }
 
@@ -221,8 +222,7 @@ struct Communicator::State {
   void await_all(uint32_t target, uint32_t number, const Request& r) {
     for (int step = 1; step < ranks; step++) {
       const int peer = (rank + step) % ranks;
-      await(member(peer).phase, target, peer,
-            [&] { return told(number, r); });
+      await(member(peer).phase, target, peer, [&] { return told(number, r); });
     }
   }
 
@@ -241,17 +241,15 @@ struct Communicator::State {
         stop("The ranks of communicator " + name + " do not agree in " +
              (serving.empty() ? "collective " + std::to_string(number) : "a part of " + serving) +
              ": rank " + called(std::min(rank, peer)) + " called " +
-             described(rank < peer ? r : other) + ", rank " +
-             called(std::max(rank, peer)) + " called " +
-             described(rank < peer ? other : r) + ".");
+             described(rank < peer ? r : other) + ", rank " + called(std::max(rank, peer)) +
+             " called " + described(rank < peer ? other : r) + ".");
       if (r.kind != Kind::kAllToAll) continue;
       const uint64_t theirs = member(peer).parts[number & 1][rank].count,
                      wanted = mine.parts[number & 1][peer].expected;
       if (theirs != wanted)
         stop("In all_to_all, collective " + std::to_string(number) + " of communicator " + name +
-             ", rank " + called(peer) + " sends " + std::to_string(theirs) +
-             " elements to rank " + called(rank) + ", which expects " +
-             std::to_string(wanted) + ".");
+             ", rank " + called(peer) + " sends " + std::to_string(theirs) + " elements to rank " +
+             called(rank) + ", which expects " + std::to_string(wanted) + ".");
     }
   }
 
@@ -605,23 +603,23 @@ void enqueue_collective(const StatePointer& state, const Request& r, Stream& str
   std::lock_guard<std::mutex> lock(state->mutex);
   state->check();
   const uint32_t number = state->asked++;
-  enqueue(
-      stream, kKinds[static_cast<int>(r.kind)],
-      [state, r, number, prepare = std::move(prepare), part_of = state->part_of] {
-        {
-          std::unique_lock<std::mutex> turn(state->turn_mutex);
-          state->turn.wait(turn, [&] { return state->next == number || !state->broken.empty(); });
-          if (!state->broken.empty()) throw Error(state->broken);
-        }
-        if (prepare) prepare(number);
-        state->serving = part_of;
-        state->run(number, r);
-        {
-          std::lock_guard<std::mutex> turn(state->turn_mutex);
-          state->next = number + 1;
-        }
-        state->turn.notify_all();
-      });
+  enqueue(stream, kKinds[static_cast<int>(r.kind)],
+          [state, r, number, prepare = std::move(prepare), part_of = state->part_of] {
+            {
+              std::unique_lock<std::mutex> turn(state->turn_mutex);
+              state->turn.wait(turn,
+                               [&] { return state->next == number || !state->broken.empty(); });
+              if (!state->broken.empty()) throw Error(state->broken);
+            }
+            if (prepare) prepare(number);
+            state->serving = part_of;
+            state->run(number, r);
+            {
+              std::lock_guard<std::mutex> turn(state->turn_mutex);
+              state->next = number + 1;
+            }
+            state->turn.notify_all();
+          });
 }
 
 Request request(Kind kind, DataType type, ReduceOp op, int root, uint64_t count, const void* in,

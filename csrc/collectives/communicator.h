@@ -63,20 +63,20 @@ class Communicator {
   // throws Error. Buffers are card memory. `count` is in elements. A buffer may be both input and
   // output where it begins at the same element; other overlaps are not allowed.
   virtual void all_reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op,
-                  Stream& stream);
-  virtual void reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op, int root,
-              Stream& stream);
+                          Stream& stream);
+  virtual void reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op,
+                      int root, Stream& stream);
   virtual void broadcast(const void* in, void* out, uint64_t count, DataType type, int root,
-                 Stream& stream);
+                         Stream& stream);
   // `count` of each rank; out has ranks * count.
   virtual void all_gather(const void* in, void* out, uint64_t count, DataType type, Stream& stream);
   // `count` of each rank; in has ranks * count.
   virtual void reduce_scatter(const void* in, void* out, uint64_t count, DataType type, ReduceOp op,
-                      Stream& stream);
+                              Stream& stream);
   // One buffer and one count for each rank, in both directions.
-  virtual void all_to_all(const std::vector<const void*>& in, const std::vector<uint64_t>& in_counts,
-                  const std::vector<void*>& out, const std::vector<uint64_t>& out_counts,
-                  DataType type, Stream& stream);
+  virtual void all_to_all(const std::vector<const void*>& in,
+                          const std::vector<uint64_t>& in_counts, const std::vector<void*>& out,
+                          const std::vector<uint64_t>& out_counts, DataType type, Stream& stream);
   virtual void barrier(Stream& stream);
   // Buffered: a send does not wait for its receiver.
   virtual void send(const void* in, uint64_t count, DataType type, int to, Stream& stream);

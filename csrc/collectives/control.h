@@ -59,7 +59,7 @@ struct Member {
   int32_t descriptor;
   std::atomic<uint32_t> abroad;  // 1: it waits for another machine, and will say so if in vain
   char text[kTextBytes];         // why it failed
-  Word phase;             // 4 * collective + 1: asked; + 2: done
+  Word phase;                    // 4 * collective + 1: asked; + 2: done
   Request request[2];
   Part parts[2][kMaxRanks];
   alignas(64) char small[2][kSmall];

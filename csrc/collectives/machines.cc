@@ -1,5 +1,5 @@
-// The collectives of machines.h. M machines, L ranks on this one; "lanes" are the indices that every
-// machine has, whose ranks exchange their parts side by side.
+// The collectives of machines.h. M machines, L ranks on this one; "lanes" are the indices that
+// every machine has, whose ranks exchange their parts side by side.
 #include "machines.h"
 
 #include <unistd.h>
@@ -55,9 +55,7 @@ std::pair<uint64_t, uint64_t> share(uint64_t count, uint64_t size, int parts, in
   return {begin, std::min(count, begin + each)};
 }
 
-bool whole_numbers(DataType type) {
-  return type >= DataType::kUint8 && type <= DataType::kInt64;
-}
+bool whole_numbers(DataType type) { return type >= DataType::kUint8 && type <= DataType::kInt64; }
 
 template <typename T>
 void divide(void* data, uint64_t count, int by) {
@@ -128,7 +126,9 @@ struct Machines::State : std::enable_shared_from_this<Machines::State> {
       return made;
     }
     // A command of the stream; what it throws ends the communicator.
-    void then(std::function<void()> work) { s.enqueue(stream, s.step_name(request), std::move(work)); }
+    void then(std::function<void()> work) {
+      s.enqueue(stream, s.step_name(request), std::move(work));
+    }
     void start(const std::shared_ptr<Exchange>& e) {
       then([&state = s, e] { state.start(e, 0, e->parts.size(), true); });
     }
@@ -151,11 +151,11 @@ struct Machines::State : std::enable_shared_from_this<Machines::State> {
   int ranks = 0, rank = 0;
   Card* card = nullptr;
   int64_t limit_ns = 0;
-  std::vector<std::string> hosts;           // by rank
-  std::vector<std::vector<int>> machines;   // the ranks of each
-  std::vector<int> machine_of, index_of;    // by rank
-  int m = 0, l = 0, M = 0, L = 0, S = 0;    // this machine, index in it; machines, ranks here, lanes
-  std::unique_ptr<Communicator> local;      // of this machine's ranks
+  std::vector<std::string> hosts;          // by rank
+  std::vector<std::vector<int>> machines;  // the ranks of each
+  std::vector<int> machine_of, index_of;   // by rank
+  int m = 0, l = 0, M = 0, L = 0, S = 0;   // this machine, index in it; machines, ranks here, lanes
+  std::unique_ptr<Communicator> local;     // of this machine's ranks
 
   std::mutex mutex;  // callers
   uint32_t asked = 0;
@@ -348,9 +348,9 @@ struct Machines::State : std::enable_shared_from_this<Machines::State> {
     const uint32_t state = p.transfer.state;
     if (state == Transfer::kFailed) {
       const std::string text = wire->trouble(p.peer);
-      throw Error(who(p.peer) + " can no longer be reached" + (text.empty() ? "" : " (" + text + ")") +
-                  "; rank " + std::to_string(rank) + " was in " + told(e) + " of communicator " +
-                  name + ".");
+      throw Error(who(p.peer) + " can no longer be reached" +
+                  (text.empty() ? "" : " (" + text + ")") + "; rank " + std::to_string(rank) +
+                  " was in " + told(e) + " of communicator " + name + ".");
     }
     if (p.sending) return;
     const uint64_t size = size_of(static_cast<DataType>(e.call.type));
@@ -363,13 +363,12 @@ struct Machines::State : std::enable_shared_from_this<Machines::State> {
     if (e.letter) {
       const Request theirs = Tag::call_of(p.transfer.tag);
       const auto sent = static_cast<DataType>(state == Transfer::kDone ? theirs.type : e.call.type);
-      throw Error("Rank " + std::to_string(p.peer) + " sent " +
-                  (state == Transfer::kTooLong
-                       ? came
-                       : std::to_string(p.transfer.bytes / size_of(sent))) +
-                  " " + name_of(sent) + " to rank " + std::to_string(rank) + ", which receives " +
-                  std::to_string(e.call.count) + " " + type + " (number " +
-                  std::to_string(e.number) + " of this pair in communicator " + name + ").");
+      throw Error(
+          "Rank " + std::to_string(p.peer) + " sent " +
+          (state == Transfer::kTooLong ? came : std::to_string(p.transfer.bytes / size_of(sent))) +
+          " " + name_of(sent) + " to rank " + std::to_string(rank) + ", which receives " +
+          std::to_string(e.call.count) + " " + type + " (number " + std::to_string(e.number) +
+          " of this pair in communicator " + name + ").");
     }
     const Request theirs = Tag::call_of(p.transfer.tag);
     const bool same = !another || (theirs.kind == e.call.kind && theirs.type == e.call.type &&
@@ -401,9 +400,9 @@ struct Machines::State : std::enable_shared_from_this<Machines::State> {
                void* out) const {
     const ReduceOp inner = inside(type, op);
     std::vector<const void*> sources;
-    const auto [few, many] = std::minmax_element(
-        machines.begin(), machines.end(),
-        [](const auto& a, const auto& b) { return a.size() < b.size(); });
+    const auto [few, many] =
+        std::minmax_element(machines.begin(), machines.end(),
+                            [](const auto& a, const auto& b) { return a.size() < b.size(); });
     const bool weighted = inner == ReduceOp::kAverage && few->size() != many->size();
     for (size_t j = 0; j < parts.size(); j++)
       sources.insert(sources.end(), weighted ? machines[j].size() : 1, parts[j]);
@@ -535,8 +534,8 @@ uint64_t rounded(uint64_t bytes) { return (bytes + 255) / 256 * 256; }
 }  // namespace
 
 // A short vector is reduced to the first rank of each machine, and those exchange it whole.
-// A long one is reduced in parts, one for each lane; the ranks of a lane each combine a share of its
-// part and exchange the results. While one chunk is under way, the next is reduced.
+// A long one is reduced in parts, one for each lane; the ranks of a lane each combine a share of
+// its part and exchange the results. While one chunk is under way, the next is reduced.
 void Machines::all_reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op,
                           Stream& stream) {
   check_reducible(type, op);
@@ -555,8 +554,11 @@ void Machines::all_reduce(const void* in, void* out, uint64_t count, DataType ty
     std::vector<const void*> parts(machines);
     for (uint64_t j = 0; j < machines; j++) parts[j] = at(scratch.data(), j * room);
     const auto m = static_cast<size_t>(s.m);
-    if (alone) parts[m] = in;
-    else s.local->reduce(in, s.l == 0 ? at(scratch.data(), m * room) : nullptr, count, type, inner, 0, stream);
+    if (alone)
+      parts[m] = in;
+    else
+      s.local->reduce(in, s.l == 0 ? at(scratch.data(), m * room) : nullptr, count, type, inner, 0,
+                      stream);
     if (s.l == 0) {
       const auto e = call.exchange();
       for (int j = 0; j < s.M; j++) {
@@ -583,9 +585,7 @@ void Machines::all_reduce(const void* in, void* out, uint64_t count, DataType ty
     const auto index = static_cast<uint64_t>(i);
     return {begin + index * each, index + 1 == lanes ? n - index * each : each};
   };
-  const auto rest = [&](uint64_t k) {
-    return (std::min(chunk, count - k * chunk)) % lanes;
-  };
+  const auto rest = [&](uint64_t k) { return (std::min(chunk, count - k * chunk)) % lanes; };
   // Of the longest lane, and of a machine's share of it.
   const uint64_t most = std::min(chunk, count) / lanes + lanes;
   const uint64_t part_room = alone ? 0 : rounded(most * size),
@@ -607,11 +607,11 @@ void Machines::all_reduce(const void* in, void* out, uint64_t count, DataType ty
         const auto [begin, n] = lane(k, 0);
         const auto [last, longest] = lane(k, s.S - 1);
         const uint64_t each = longest - rest(k), left = rest(k);
-        if (each)
-          s.local->reduce_scatter(at(in, begin * size), mine, each, type, inner, stream);
+        if (each) s.local->reduce_scatter(at(in, begin * size), mine, each, type, inner, stream);
         if (left)
-          s.local->reduce(at(in, (last + each) * size), s.l == s.S - 1 ? at(mine, each * size) : nullptr,
-                          left, type, inner, s.S - 1, stream);
+          s.local->reduce(at(in, (last + each) * size),
+                          s.l == s.S - 1 ? at(mine, each * size) : nullptr, left, type, inner,
+                          s.S - 1, stream);
       } else {
         for (int i = 0; i < s.S; i++)
           if (const auto [begin, n] = lane(k, i); n)
@@ -663,8 +663,8 @@ void Machines::all_reduce(const void* in, void* out, uint64_t count, DataType ty
       const auto [last, longest] = lane(k, s.S - 1);
       const uint64_t each = longest - left;
       if (each)
-        s.local->all_gather(at(out, lane(k, s.l).first * size), at(out, lane(k, 0).first * size), each,
-                            type, stream);
+        s.local->all_gather(at(out, lane(k, s.l).first * size), at(out, lane(k, 0).first * size),
+                            each, type, stream);
       char* tail = at(out, (last + each) * size);
       if (left) s.local->broadcast(tail, tail, left, type, s.S - 1, stream);
       return;
@@ -777,8 +777,10 @@ void Machines::reduce_scatter(const void* in, void* out, uint64_t count, DataTyp
       if (!mine) continue;
       const void* partial = alone ? input(k) : next;
       if (!alone) next += room;
-      if (j == s.m) parts[static_cast<size_t>(j)] = partial;
-      else e->send(who[static_cast<size_t>(k)], partial, bytes, 0);
+      if (j == s.m)
+        parts[static_cast<size_t>(j)] = partial;
+      else
+        e->send(who[static_cast<size_t>(k)], partial, bytes, 0);
     }
     if (j == s.m || e->parts.empty()) continue;
     call.start(e);

@@ -209,7 +209,8 @@ Joined gather(const UniqueId& id, int ranks, const Entry& mine, int64_t limit_ns
     if (!ready(listener.fd, POLLIN, end)) {
       std::string who;
       for (int r = 1; r < ranks; r++)
-        if (sockets[static_cast<size_t>(r)].fd < 0) who += (who.empty() ? "" : ", ") + std::to_string(r);
+        if (sockets[static_cast<size_t>(r)].fd < 0)
+          who += (who.empty() ? "" : ", ") + std::to_string(r);
       wrong = "Communicator " + name + " of " + std::to_string(ranks) + " ranks waited " +
               seconds(limit_ns) + " at " + id.address + " for rank " + who +
               " to join (OPENXPU_COLLECTIVE_TIMEOUT sets the limit).";
@@ -268,8 +269,10 @@ Socket connect_to(const UniqueId& id, uint64_t end, std::string& reason) {
       socklen_t length = sizeof error;
       if (::connect(socket.fd, a->ai_addr, a->ai_addrlen) != 0) error = errno;
       if (error == EINPROGRESS) {
-        if (!ready(socket.fd, POLLOUT, end)) error = ETIMEDOUT;
-        else getsockopt(socket.fd, SOL_SOCKET, SO_ERROR, &error, &length);
+        if (!ready(socket.fd, POLLOUT, end))
+          error = ETIMEDOUT;
+        else
+          getsockopt(socket.fd, SOL_SOCKET, SO_ERROR, &error, &length);
       }
       if (error == 0) return socket;
       reason = std::strerror(error);
@@ -310,7 +313,8 @@ Joined present(const UniqueId& id, int ranks, int rank, const Entry& mine, int64
   if (!wrong.empty()) throw Error(wrong);
   Joined joined;
   for (int i = 0; i < ranks; i++) joined.entries.push_back(r.entry());
-  if (r.bad) throw Error("The ranks of communicator " + name + " run different versions of OpenXPU.");
+  if (r.bad)
+    throw Error("The ranks of communicator " + name + " run different versions of OpenXPU.");
   joined.sockets.push_back(socket.release());
   return joined;
 }

@@ -11,8 +11,8 @@ namespace openxpu::collectives {
 struct Transfer {
   enum State : uint32_t { kUnderWay, kDone, kTooLong, kFailed };
   std::atomic<uint32_t> state{kUnderWay};
-  uint64_t tag = 0, bytes = 0;  // of the message that was received
-  void* handle = nullptr;       // the library's own
+  uint64_t tag = 0, bytes = 0;          // of the message that was received
+  void* handle = nullptr;               // the library's own
   std::atomic<int>* counter = nullptr;  // of the transfers that are under way
   bool over() const { return state.load(std::memory_order_acquire) != kUnderWay; }
 };
@@ -30,12 +30,12 @@ class Transport {
   virtual void receive(uint64_t tag, uint64_t mask, void* data, uint64_t bytes,
                        Transfer& transfer) = 0;
   virtual void cancel(Transfer& transfer) = 0;
-  virtual bool progress() = 0;          // true: something moved
-  virtual bool prepare_to_sleep() = 0;  // false: something is to be moved first
-  virtual int descriptor() const = 0;   // becomes readable after prepare_to_sleep()
-  virtual void wake() = 0;              // makes it readable
+  virtual bool progress() = 0;                      // true: something moved
+  virtual bool prepare_to_sleep() = 0;              // false: something is to be moved first
+  virtual int descriptor() const = 0;               // becomes readable after prepare_to_sleep()
+  virtual void wake() = 0;                          // makes it readable
   virtual std::string trouble(int peer) const = 0;  // why the peer cannot be reached, or ""
-  virtual void flush(int64_t limit_ns) = 0;  // until what was sent has left this process
+  virtual void flush(int64_t limit_ns) = 0;         // until what was sent has left this process
   std::atomic<int> under_way{0};
 };
 

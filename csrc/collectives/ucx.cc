@@ -64,9 +64,7 @@ class Ucx final : public Transport {
   }
 
   std::string address() const override { return address_; }
-  void set_peer(int peer, const std::string& address) override {
-    peers_[peer].address = address;
-  }
+  void set_peer(int peer, const std::string& address) override { peers_[peer].address = address; }
 
   void send(int number, uint64_t tag, const void* data, uint64_t bytes,
             Transfer& transfer) override {
@@ -159,8 +157,8 @@ class Ucx final : public Transport {
     if (!peer.trouble.empty()) return false;
     if (peer.endpoint) return true;
     ucp_ep_params_t params{};
-    params.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS |
-                        UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER;
+    params.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
+                        UCP_EP_PARAM_FIELD_ERR_HANDLER;
     params.address = reinterpret_cast<const ucp_address_t*>(peer.address.data());
     params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
     params.err_handler.cb = [](void* data, ucp_ep_h, ucs_status_t status) {
@@ -199,8 +197,8 @@ class Ucx final : public Transport {
 }  // namespace
 }  // namespace openxpu::collectives
 
-extern "C" __attribute__((visibility("default"))) openxpu::collectives::Transport*
-openxpu_open_ucx(const char* interface, char* error, uint64_t error_bytes) {
+extern "C" __attribute__((visibility("default"))) openxpu::collectives::Transport* openxpu_open_ucx(
+    const char* interface, char* error, uint64_t error_bytes) {
   try {
     return new openxpu::collectives::Ucx(interface);
   } catch (const std::exception& e) {

@@ -26,7 +26,8 @@ class Wire {
   void receive(uint64_t tag, uint64_t mask, void* data, uint64_t bytes, Transfer& transfer);
   // From here on transfers also move while nobody waits for them.
   void move_alone();
-  // Waits until ready(), which looks at transfers. look() is called about every 50 ms and may throw.
+  // Waits until ready(), which looks at transfers. look() is called about every 50 ms and may
+  // throw.
   void wait(const std::function<bool()>& ready, const std::function<void()>& look);
   void flush();  // until what was sent has left this process, or half a second
   // No byte is written any more by transfers that are under way.

@@ -35,7 +35,14 @@ def every_collective(group: Group, dtypes: list[str], sizes: list[int]) -> int:
 def same_bits(group: Group) -> int:
     """Every rank has the same bits after a reduction, also of bf16 and of many chunks; returns their sums of bits."""
     sums = []
-    for dtype, size in (("f16", 1), ("bf16", 70001), ("f32", 3), ("f32", 300_001), ("f32", 5_000_003), ("f64", 9999)):
+    for dtype, size in (
+        ("f16", 1),
+        ("bf16", 70001),
+        ("f32", 3),
+        ("f32", 300_001),
+        ("f32", 5_000_003),
+        ("f64", 9999),
+    ):
         x = cast(openxpu.from_numpy(programs.drawn("f32", (size,), group.rank)), dtype)
         for op in ("sum", "avg"):
             out = group.all_reduce(x, op)
@@ -150,5 +157,3 @@ def disagree(group: Group, how: str) -> str:
     return programs.failure_of(
         lambda: group.all_reduce(openxpu.zeros((100000,)) if how == "large size" else x)
     )
-
-

@@ -95,7 +95,9 @@ class Ranks:
                 try:
                     process.wait(max(0.1, end - time.monotonic()))
                 except subprocess.TimeoutExpired:
-                    raise AssertionError(f"rank {rank} did not end within {timeout} s: {self.log(rank)}") from None
+                    raise AssertionError(
+                        f"rank {rank} did not end within {timeout} s: {self.log(rank)}"
+                    ) from None
         finally:
             for process in self.processes:
                 process.kill()

@@ -12,7 +12,13 @@ import programs
 import pytest
 from machines import ADDRESSES, Cable, Ranks, two_machines
 
-PLACES = {"2x1": [0, 1], "2x2": [0, 0, 1, 1], "2x3": [0, 0, 0, 1, 1, 1], "mixed": [0, 1, 0, 1], "1+3": [1, 0, 1, 1]}
+PLACES = {
+    "2x1": [0, 1],
+    "2x2": [0, 0, 1, 1],
+    "2x3": [0, 0, 0, 1, 1, 1],
+    "mixed": [0, 1, 0, 1],
+    "1+3": [1, 0, 1, 1],
+}
 
 
 @pytest.fixture
@@ -28,7 +34,15 @@ def cable() -> Iterator[Cable]:
         pytest.skip(f"this system allows no network name spaces: {error.stderr}")
 
 
-def on(cable: Cable, places: list[int], name: str, *arguments: object, folder: Path, timeout: float = 120, **variables: str) -> list:
+def on(
+    cable: Cable,
+    places: list[int],
+    name: str,
+    *arguments: object,
+    folder: Path,
+    timeout: float = 120,
+    **variables: str,
+) -> list:
     ranks = Ranks(cable, places, f"machine_programs:{name}", *arguments, folder=folder, environment=variables)
     found = ranks.results(timeout)
     for rank, value in enumerate(found):
@@ -39,7 +53,9 @@ def on(cable: Cable, places: list[int], name: str, *arguments: object, folder: P
 @pytest.mark.parametrize("shape", ["2x1", "2x2", "1+3"])
 def test_every_collective(cable: Cable, shape: str, tmp_path: Path) -> None:
     sizes = [0, 1, 33, 12000]
-    found = on(cable, PLACES[shape], "every_collective", list(programs.ALL), sizes, folder=tmp_path, timeout=300)
+    found = on(
+        cable, PLACES[shape], "every_collective", list(programs.ALL), sizes, folder=tmp_path, timeout=300
+    )
     assert min(found) == max(found) > 400
 
 
@@ -111,20 +127,24 @@ def test_a_lost_machine_is_named_on_every_rank(cable: Cable, shape: str, how: st
 @pytest.mark.parametrize("how", ["size", "large size", "dtype", "kind", "letter"])
 def test_ranks_that_disagree(cable: Cable, how: str, tmp_path: Path) -> None:
     found = on(cable, PLACES["2x1"], "disagree", how, folder=tmp_path, OPENXPU_COLLECTIVE_TIMEOUT="5")
-    expected = {
-        "size": "called it with another count",
-        "large size": "called it with another count",
-        "dtype": "rank 1 called all_reduce of int32 (sum)",
-        "kind": "rank 1 called all_gather of float32",
-        "letter": "Rank 0 sent more than 5 float32 to rank 1, which receives 5 float32",
+    # Each rank finds out by itself, unless the other one has told it before.
+    first, second = {
+        "size": ("rank 1 called it with another count", "rank 0 called it with another count"),
+        "large size": ("rank 1 called it with another count", "rank 0 called it with another count"),
+        "dtype": ("rank 1 called all_reduce of int32 (sum)", "rank 0 called all_reduce of float32 (sum)"),
+        "kind": ("rank 1 called all_gather of float32", "rank 0 called all_reduce of float32 (sum)"),
+        "letter": ("Rank 0 sent more than 5 float32 to rank 1, which receives 5 float32",) * 2,
     }[how]
-    swapped = expected.replace("rank 1 called", "rank 0 called").replace("int32", "float32").replace("all_gather of", "all_reduce of")
-    # The rank that finds out first tells the other.
-    assert any(words in found[0] for words in (expected, swapped)), found
-    assert found[0] == found[1]
+    assert all(first in text or second in text for text in found), found
 
 
 def test_a_rank_that_never_comes(cable: Cable, tmp_path: Path) -> None:
-    ranks = Ranks(cable, [0, 1], "machine_programs:same_bits", folder=tmp_path, environment={"OPENXPU_COLLECTIVE_TIMEOUT": "2"})
+    ranks = Ranks(
+        cable,
+        [0, 1],
+        "machine_programs:same_bits",
+        folder=tmp_path,
+        environment={"OPENXPU_COLLECTIVE_TIMEOUT": "2"},
+    )
     ranks.processes[1].kill()
     assert "waited 2 s at 10.77.0.1 for rank 1 to join" in ranks.results(60)[0]
