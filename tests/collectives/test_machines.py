@@ -2,15 +2,11 @@
 # a group when the cable is cut or a rank on the other machine dies.
 from __future__ import annotations
 
-import importlib.util
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import programs
 import pytest
-from machines import ADDRESSES, Cable, Ranks, two_machines
+from machines import ADDRESSES, Cable, Ranks
 
 PLACES = {
     "2x1": [0, 1],
@@ -19,19 +15,6 @@ PLACES = {
     "mixed": [0, 1, 0, 1],
     "1+3": [1, 0, 1, 1],
 }
-
-
-@pytest.fixture
-def cable() -> Iterator[Cable]:
-    if importlib.util.find_spec("libucx") is None:
-        pytest.skip("UCX is not installed: pip install libucx-cu12")
-    if shutil.which("ip") is None:
-        pytest.skip("there is no `ip` to make network name spaces with: apt install iproute2")
-    try:
-        with two_machines() as made:
-            yield made
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"this system allows no network name spaces: {error.stderr}")
 
 
 def on(
