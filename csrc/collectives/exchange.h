@@ -50,6 +50,7 @@ struct Exchange {
   uint32_t number = 0;
   bool letter = false;
   int rank = 0;              // this one
+  int attended = 0;          // parts that the stream waits for at once
   std::deque<Part> parts{};  // transfers stay where they are
 
   void send(int peer, const void* data, uint64_t bytes, uint32_t step) {

@@ -269,10 +269,13 @@ struct Machines::State : std::enable_shared_from_this<Machines::State> {
 
   // ---- exchanges, on a stream's thread ----
 
+  // `alone`: collectives of the machine come before the stream waits.
   void start(const std::shared_ptr<Exchange>& e, size_t from, size_t to, bool alone) {
+    alone = alone && L > 1;
     if (from == 0) {
       const std::lock_guard<std::mutex> lock(ends);
       alive.push_back(e);
+      if (!alone) wire->attend(e->attended = static_cast<int>(e->parts.size()));
     }
     for (const bool sending : {false, true})
       for (size_t i = from; i < to; i++) {
@@ -340,6 +343,7 @@ struct Machines::State : std::enable_shared_from_this<Machines::State> {
     }
     for (size_t i = from; i < to; i++) verify(*e, e->parts[i]);
     if (to < e->parts.size()) return;
+    if (e->attended) wire->attend(-e->attended);
     const std::lock_guard<std::mutex> lock(ends);
     alive.remove(e);
   }

@@ -56,7 +56,12 @@ void Wire::receive(uint64_t tag, uint64_t mask, void* data, uint64_t bytes, Tran
 }
 
 void Wire::move_alone() {
-  if (waiters_ == 0 && transport_->under_way > 0) ring(bell_);
+  if (waiters_ == 0 && transport_->under_way > attended_) ring(bell_);
+}
+
+void Wire::attend(int transfers) {
+  attended_ += transfers;
+  if (transfers < 0) move_alone();
 }
 
 void Wire::wait(const std::function<bool()>& ready, const std::function<void()>& look) {
@@ -156,7 +161,7 @@ void Wire::run() {
   for (size_t i = 0; i < n; i++) watched[i] = {sockets_[i], POLLIN, 0};
   watched[n] = {bell_, POLLIN, 0};
   while (!ending_) {
-    bool drive = transport_->under_way > 0 && waiters_ == 0 && !stopped_;
+    bool drive = transport_->under_way > attended_ && waiters_ == 0 && !stopped_;
     if (drive) {
       if (progress()) gate_.notify();
       const std::lock_guard<std::mutex> lock(api_);

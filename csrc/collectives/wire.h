@@ -24,8 +24,9 @@ class Wire {
 
   void send(int peer, uint64_t tag, const void* data, uint64_t bytes, Transfer& transfer);
   void receive(uint64_t tag, uint64_t mask, void* data, uint64_t bytes, Transfer& transfer);
-  // From here on transfers also move while nobody waits for them.
+  // Moves transfers, from here on, while nobody waits; but for those that somebody is about to.
   void move_alone();
+  void attend(int transfers);  // so many more (or fewer) will be waited for at once
   // Waits until ready(), which looks at transfers. look() is called about every 50 ms and may
   // throw.
   void wait(const std::function<bool()>& ready, const std::function<void()>& look);
@@ -56,7 +57,7 @@ class Wire {
   std::mutex api_;      // the transport takes one call at a time
   std::mutex driving_;  // held by the one who moves the transport for all that wait
   std::atomic<bool> driven_{false}, asleep_{false}, stopped_{false}, ending_{false};
-  std::atomic<int> waiters_{0};
+  std::atomic<int> waiters_{0}, attended_{0};
   host::Gate gate_;
   int bell_ = -1;  // wakes the thread
   std::thread thread_;
