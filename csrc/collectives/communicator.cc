@@ -474,6 +474,8 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
   s.rank = rank;
   s.card = &card;
   s.limit_ns = environment().collective_timeout_ns;
+  // So that other machines, which wait for this one's ranks, hear which of them is missing.
+  if (names.ranks) s.limit_ns -= std::min<int64_t>(1'000'000'000, s.limit_ns / 5);
   char name[32];
   std::snprintf(name, sizeof name, "%08x", static_cast<unsigned>(id.token));
   s.name = names.ranks ? names.communicator : name;
@@ -591,6 +593,7 @@ void Communicator::give_up(const std::string& sentence) noexcept {
 int Communicator::ranks() const { return state_->ranks; }
 int Communicator::rank() const { return state_->rank; }
 const std::string& Communicator::name() const { return state_->name; }
+Card& Communicator::card() const { return *state_->card; }
 
 // ---------------------------------------------------------------- calls
 

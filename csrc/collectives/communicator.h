@@ -58,6 +58,7 @@ class Communicator {
   virtual int ranks() const;
   virtual int rank() const;
   virtual const std::string& name() const;
+  virtual Card& card() const;
 
   // All of these return at once; failures show when the stream is waited for, and every later call
   // throws Error. Buffers are card memory. `count` is in elements. A buffer may be both input and

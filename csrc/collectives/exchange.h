@@ -3,12 +3,24 @@
 #pragma once
 #include <deque>
 
+#include "communicator.h"
 #include "control.h"
 #include "transport.h"
 
 namespace openxpu::collectives {
 
 constexpr int kMaxSpread = 1000;  // ranks of a communicator over several machines
+
+// A call as described() puts it into words.
+inline Request asked(Kind kind, DataType type, ReduceOp op, int root, uint64_t count) {
+  Request r{};
+  r.kind = kind;
+  r.type = static_cast<decltype(r.type)>(type);
+  r.op = static_cast<decltype(r.op)>(op);
+  r.root = root;
+  r.count = count;
+  return r;
+}
 
 // A tag says whose message it is and, in the bits that do not take part in matching, which call it
 // belongs to, so that ranks that disagree are found out.
@@ -23,18 +35,13 @@ struct Tag {
   uint64_t bits() const {
     return uint64_t{letter} << 63 | uint64_t{number & 0xfffff} << 43 | uint64_t{step & 0xff} << 35 |
            static_cast<uint64_t>(source) << 25 | static_cast<uint64_t>(call.kind) << 22 |
-           uint64_t{call.type} << 18 | uint64_t{call.op} << 15 |
+           static_cast<uint64_t>(call.type) << 18 | static_cast<uint64_t>(call.op) << 15 |
            static_cast<uint64_t>(call.root + 1) << 5 | call.count % 31;
   }
   // What the sender of these bits called, but for the count.
   static Request call_of(uint64_t bits) {
-    return {static_cast<Kind>(bits >> 22 & 7),
-            static_cast<uint32_t>(bits >> 18 & 15),
-            static_cast<uint32_t>(bits >> 15 & 7),
-            static_cast<int32_t>(bits >> 5 & 0x3ff) - 1,
-            0,
-            0,
-            0};
+    return asked(static_cast<Kind>(bits >> 22 & 7), static_cast<DataType>(bits >> 18 & 15),
+                 static_cast<ReduceOp>(bits >> 15 & 7), static_cast<int>(bits >> 5 & 0x3ff) - 1, 0);
   }
 };
 

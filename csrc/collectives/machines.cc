@@ -20,6 +20,7 @@
 
 namespace openxpu {
 
+using collectives::asked;
 using collectives::described;
 using collectives::Entry;
 using collectives::Exchange;
@@ -446,6 +447,7 @@ Machines::~Machines() = default;
 int Machines::ranks() const { return whole_->ranks; }
 int Machines::rank() const { return whole_->rank; }
 const std::string& Machines::name() const { return whole_->name; }
+Card& Machines::card() const { return *whole_->card; }
 
 std::unique_ptr<Communicator> Machines::join(const UniqueId& id, int ranks, int rank, Card& card) {
   if (ranks < 1 || ranks > collectives::kMaxSpread)
@@ -523,10 +525,6 @@ std::unique_ptr<Communicator> Machines::join(const UniqueId& id, int ranks, int 
 
 namespace {
 
-Request request(Kind kind, DataType type, ReduceOp op, int root, uint64_t count) {
-  return {kind, static_cast<uint32_t>(type), static_cast<uint32_t>(op), root, count, 0, 0};
-}
-
 void check_reducible(DataType type, ReduceOp op) {
   if (!collectives::fold_of(type, op))
     throw Error(std::string("This reduction (number ") + std::to_string(static_cast<int>(op)) +
@@ -546,7 +544,7 @@ void Machines::all_reduce(const void* in, void* out, uint64_t count, DataType ty
   State& s = *whole_;
   s.check_buffer(in, count, "input");
   s.check_buffer(out, count, "output");
-  State::Call call(s, request(Kind::kAllReduce, type, op, -1, count), stream);
+  State::Call call(s, asked(Kind::kAllReduce, type, op, -1, count), stream);
   const uint64_t size = size_of(type), bytes = count * size;
   const ReduceOp inner = s.inside(type, op);
   const auto machines = static_cast<uint64_t>(s.M);
@@ -694,7 +692,7 @@ void Machines::reduce(const void* in, void* out, uint64_t count, DataType type, 
   s.check_rank(root, "root");
   s.check_buffer(in, count, "input");
   if (s.rank == root) s.check_buffer(out, count, "output");
-  State::Call call(s, request(Kind::kReduce, type, op, root, count), stream);
+  State::Call call(s, asked(Kind::kReduce, type, op, root, count), stream);
   const uint64_t size = size_of(type), chunk = kChunk / size;
   const ReduceOp inner = s.inside(type, op);
   const uint64_t chunks = std::max<uint64_t>(1, (count + chunk - 1) / chunk);
@@ -743,7 +741,7 @@ void Machines::reduce_scatter(const void* in, void* out, uint64_t count, DataTyp
   State& s = *whole_;
   s.check_buffer(in, count, "input");
   s.check_buffer(out, count, "output");
-  State::Call call(s, request(Kind::kReduceScatter, type, op, -1, count), stream);
+  State::Call call(s, asked(Kind::kReduceScatter, type, op, -1, count), stream);
   const uint64_t size = size_of(type), bytes = count * size, room = rounded(bytes);
   const ReduceOp inner = s.inside(type, op);
   const bool alone = s.L == 1;
@@ -806,7 +804,7 @@ void Machines::broadcast(const void* in, void* out, uint64_t count, DataType typ
   s.check_rank(root, "root");
   if (s.rank == root) s.check_buffer(in, count, "input");
   s.check_buffer(out, count, "output");
-  State::Call call(s, request(Kind::kBroadcast, type, ReduceOp::kSum, root, count), stream);
+  State::Call call(s, asked(Kind::kBroadcast, type, ReduceOp::kSum, root, count), stream);
   const uint64_t size = size_of(type), bytes = count * size;
   const uint64_t chunks = std::max<uint64_t>(1, (bytes + kChunk - 1) / kChunk);
   const bool chain = bytes > kOneStep && s.M > 2;
@@ -853,7 +851,7 @@ void Machines::all_gather(const void* in, void* out, uint64_t count, DataType ty
   State& s = *whole_;
   s.check_buffer(in, count, "input");
   s.check_buffer(out, count, "output");
-  State::Call call(s, request(Kind::kAllGather, type, ReduceOp::kSum, -1, count), stream);
+  State::Call call(s, asked(Kind::kAllGather, type, ReduceOp::kSum, -1, count), stream);
   const uint64_t bytes = count * size_of(type);
   const auto block = [&](int r) { return at(out, static_cast<uint64_t>(r) * bytes); };
   const auto given = call.exchange();
@@ -911,7 +909,7 @@ void Machines::all_to_all(const std::vector<const void*>& in,
       throw Error(
           "all_to_all cannot put its result into its own input; give another output buffer.");
   }
-  State::Call call(s, request(Kind::kAllToAll, type, ReduceOp::kSum, -1, 0), stream);
+  State::Call call(s, asked(Kind::kAllToAll, type, ReduceOp::kSum, -1, 0), stream);
   const uint64_t size = size_of(type);
   const auto e = call.exchange();
   std::vector<const void*> here_in;
@@ -938,7 +936,7 @@ void Machines::all_to_all(const std::vector<const void*>& in,
 
 void Machines::barrier(Stream& stream) {
   State& s = *whole_;
-  State::Call call(s, request(Kind::kBarrier, DataType::kUint8, ReduceOp::kSum, -1, 0), stream);
+  State::Call call(s, asked(Kind::kBarrier, DataType::kUint8, ReduceOp::kSum, -1, 0), stream);
   if (s.L > 1) s.local->barrier(stream);
   if (s.l == 0) {
     const auto e = call.exchange();
@@ -976,7 +974,7 @@ void Machines::send(const void* in, uint64_t count, DataType type, int to, Strea
   State::Letter& letter = letters.emplace_back();
   if (bytes) letter.memory = s.card->allocate(bytes, &stream);
   const Tag tag{true, s.sent[peer]++, 0, s.rank,
-                request(Kind::kBarrier, type, ReduceOp::kSum, -1, count)};
+                asked(Kind::kBarrier, type, ReduceOp::kSum, -1, count)};
   s.enqueue(stream, "send", [&s, &letter, in, bytes, to, bits = tag.bits()] {
     if (bytes) std::memcpy(letter.memory, in, bytes);
     s.wire->send(to, bits, letter.memory, bytes, letter.transfer);
@@ -995,7 +993,7 @@ void Machines::receive(void* out, uint64_t count, DataType type, int from, Strea
   s.check();
   const auto e = std::make_shared<Exchange>();
   e->letter = true;
-  e->call = request(Kind::kBarrier, type, ReduceOp::kSum, -1, count);
+  e->call = asked(Kind::kBarrier, type, ReduceOp::kSum, -1, count);
   e->number = s.got[peer]++;
   e->rank = s.rank;
   e->receive(from, out, count * size_of(type), 0);

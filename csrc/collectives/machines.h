@@ -21,6 +21,7 @@ class Machines final : public Communicator {
   int ranks() const override;
   int rank() const override;
   const std::string& name() const override;
+  Card& card() const override;
 
   void all_reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op,
                   Stream& stream) override;

@@ -100,11 +100,13 @@ def test_a_lost_machine_is_named_on_every_rank(cable: Cable, shape: str, how: st
             lost = [r for r in range(n) if places[r] == other]
             assert any(f"Rank {r} of {n} (at {ADDRESSES[other]})" in first for r in lost), first
         else:
-            assert f"Rank {n - 1} of {n}" in first, first
+            # Of a rank that stalls others may only hear that those of its machine wait for it.
+            late = [n - 1] if how == "killed" or other != 1 else [r for r in range(n) if places[r] == 1]
+            assert any(f"Rank {r} of {n}" in first for r in late), first
             assert ("has died" if how == "killed" else "did not come to") in first, first
         assert "all_reduce of 100000 float32 (sum), collective 3" in first, first
         assert "can no longer be used" in second, second
-        assert took < limit + 2, first
+        assert took < limit + 1.5, first
 
 
 @pytest.mark.parametrize("how", ["size", "large size", "dtype", "kind", "letter"])
