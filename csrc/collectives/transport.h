@@ -12,7 +12,6 @@ struct Transfer {
   enum State : uint32_t { kUnderWay, kDone, kTooLong, kFailed };
   std::atomic<uint32_t> state{kUnderWay};
   uint64_t tag = 0, bytes = 0;          // of the message that was received
-  void* handle = nullptr;               // the library's own
   std::atomic<int>* counter = nullptr;  // of the transfers that are under way
   bool over() const { return state.load(std::memory_order_acquire) != kUnderWay; }
 };
@@ -29,7 +28,6 @@ class Transport {
   // Takes a message whose tag is the same under `mask`.
   virtual void receive(uint64_t tag, uint64_t mask, void* data, uint64_t bytes,
                        Transfer& transfer) = 0;
-  virtual void cancel(Transfer& transfer) = 0;
   virtual bool progress() = 0;                      // true: something moved
   virtual bool prepare_to_sleep() = 0;              // false: something is to be moved first
   virtual int descriptor() const = 0;               // becomes readable after prepare_to_sleep()

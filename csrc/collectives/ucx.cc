@@ -84,9 +84,9 @@ class Ucx final : public Transport {
   void receive(uint64_t tag, uint64_t mask, void* data, uint64_t bytes,
                Transfer& transfer) override {
     ucp_request_param_t params = parameters(transfer);
-    ucp_tag_recv_info_t info{};
-    params.op_attr_mask |= UCP_OP_ATTR_FIELD_RECV_INFO;
-    params.recv_info.tag_info = &info;
+    // What was received is always told by the callback: releases differ in what they tell
+    // otherwise.
+    params.op_attr_mask |= UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
     params.cb.recv = [](void* request, ucs_status_t status, const ucp_tag_recv_info_t* found,
                         void* data) {
       auto& transfer = *static_cast<Transfer*>(data);
@@ -95,16 +95,7 @@ class Ucx final : public Transport {
       end(transfer, request, status);
     };
     under_way++;
-    const ucs_status_ptr_t request = ucp_tag_recv_nbx(worker_, data, bytes, tag, mask, &params);
-    if (request == nullptr) {
-      transfer.tag = info.sender_tag;
-      transfer.bytes = info.length;
-    }
-    begun(transfer, request);
-  }
-
-  void cancel(Transfer& transfer) override {
-    if (!transfer.over() && transfer.handle) ucp_request_cancel(worker_, transfer.handle);
+    begun(transfer, ucp_tag_recv_nbx(worker_, data, bytes, tag, mask, &params));
   }
 
   bool progress() override { return ucp_worker_progress(worker_) != 0; }
@@ -139,13 +130,10 @@ class Ucx final : public Transport {
   void begun(Transfer& transfer, ucs_status_ptr_t request) {
     if (request == nullptr || UCS_PTR_IS_ERR(request))
       end(transfer, nullptr, UCS_PTR_STATUS(request));
-    else
-      transfer.handle = request;
   }
 
   static void end(Transfer& transfer, void* request, ucs_status_t status) {
     if (request) ucp_request_free(request);
-    transfer.handle = nullptr;
     transfer.counter->fetch_sub(1);
     transfer.state.store(status == UCS_OK                      ? Transfer::kDone
                          : status == UCS_ERR_MESSAGE_TRUNCATED ? Transfer::kTooLong

@@ -17,8 +17,8 @@ from typing import Any
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 
 
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True, timeout=20)
+def ip(*words: str) -> str:
+    return subprocess.run(["ip", *words], check=True, capture_output=True, text=True, timeout=20).stdout
 
 
 class Cable:
@@ -49,6 +49,12 @@ def two_machines() -> Iterator[Cable]:
             ip("-n", space, "addr", "add", f"{address}/24", "dev", interface)
             ip("-n", space, "link", "set", interface, "up")
             ip("-n", space, "link", "set", "lo", "up")
+        # The system notices a moment later that the cable is in.
+        for space, interface in zip(cable.spaces, cable.interfaces, strict=True):
+            end = time.monotonic() + 20
+            while "state UP" not in ip("-n", space, "link", "show", "dev", interface):
+                assert time.monotonic() < end, f"{interface} did not come up"
+                time.sleep(0.02)
         yield cable
     finally:
         for space in cable.spaces:
