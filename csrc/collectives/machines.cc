@@ -35,6 +35,8 @@ namespace {
 constexpr uint64_t kOneStep = uint64_t{32} << 10;  // up to this a vector goes whole
 constexpr uint64_t kChunk = uint64_t{4} << 20;     // bytes of a lane that are under way at once
 
+constexpr uint64_t kSilence = 1'000'000'000;  // nanoseconds after which nothing comes any more
+
 struct Task {
   std::function<void()> work;
 };
@@ -314,7 +316,9 @@ struct Machines::State : std::enable_shared_from_this<Machines::State> {
       const Exchange::Part& p = e.parts[i];
       if (p.transfer.over() && p.transfer.state != Transfer::kFailed) continue;
       gone(p.peer);
-      if (wire->presence(p.peer) == Wire::kLeft && !p.sending)
+      // What it sent before may still be on its way.
+      if (wire->presence(p.peer) == Wire::kLeft && !p.sending &&
+          host::now_ns() - std::max(begin, wire->moved_at()) > kSilence)
         throw Error(who(p.peer) + " has left communicator " + name + waits);
       if (const std::string text = wire->trouble(p.peer); !text.empty())
         throw Error(who(p.peer) + " can no longer be reached (" + text + ")" + waits);

@@ -39,6 +39,7 @@ bool Wire::progress() {
   if (stopped_) return false;
   bool moved = false;
   while (transport_->progress()) moved = true;
+  if (moved) moved_at_ = host::now_ns();
   if (moved && asleep_) transport_->wake();  // what it waits for may have come
   return moved;
 }

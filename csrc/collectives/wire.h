@@ -39,6 +39,7 @@ class Wire {
   std::string failure() const;  // what another rank told, or ""
   enum Presence : uint32_t { kHere, kLeft, kDied };
   Presence presence(int rank) const;
+  uint64_t moved_at() const { return moved_at_; }  // when a message moved last
   std::string trouble(int peer);
 
  private:
@@ -58,6 +59,7 @@ class Wire {
   std::mutex driving_;  // held by the one who moves the transport for all that wait
   std::atomic<bool> driven_{false}, asleep_{false}, stopped_{false}, ending_{false};
   std::atomic<int> waiters_{0}, attended_{0};
+  std::atomic<uint64_t> moved_at_{0};
   host::Gate gate_;
   int bell_ = -1;  // wakes the thread
   std::thread thread_;
