@@ -29,9 +29,6 @@ collectives::OpenTransport load() {
   // Failures are told in our own sentences; handlers of signals are the program's.
   setenv("UCX_LOG_LEVEL", "fatal", 0);
   setenv("UCX_HANDLE_ERRORS", "none", 0);
-  // Long messages by TCP cost less of a processor in longer pieces than UCX's own.
-  setenv("UCX_TCP_TX_SEG_SIZE", "64k", 0);
-  setenv("UCX_TCP_RX_SEG_SIZE", "128k", 0);
   std::string reason;
   bool found = false;
   for (const std::string& path :
