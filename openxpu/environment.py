@@ -42,6 +42,12 @@ VARIABLES = (
         "how long a collective waits for a rank that does not come",
     ),
     Variable(
+        "OPENXPU_ADDRESS",
+        "address",
+        "from Paddle's launcher",
+        "this machine's address for the ranks of other machines",
+    ),
+    Variable(
         "OPENXPU_BLOCKING",
         "0, 1",
         "0",
@@ -112,6 +118,11 @@ def cache_limit() -> int:
             f'OPENXPU_CACHE_LIMIT is "{value}"; give a size such as 2G, 512M or a number of bytes, or 0 for no limit'
         )
     return int(float(parts.group(1)) * 1024 ** " KMGT".index(parts.group(2) or " "))
+
+
+def address() -> str:
+    """Where ranks of other machines reach this one, or "" (OPENXPU_ADDRESS)."""
+    return os.environ.get("OPENXPU_ADDRESS", "")
 
 
 def target() -> str:

@@ -27,15 +27,19 @@
 #include "environment.h"
 #include "fold.h"
 #include "host/gate.h"
+#include "machines.h"
 #include "records.h"
+#include "rendezvous.h"
 
 namespace openxpu {
 
 using collectives::Control;
+using collectives::described;
 using collectives::kCarried;
 using collectives::Kind;
 using collectives::kMaxRanks;
 using collectives::Letter;
+using collectives::machine;
 using collectives::Mailbox;
 using collectives::Member;
 using collectives::Part;
@@ -71,7 +75,9 @@ constexpr const char* kOps[] = {"sum", "product", "min", "max", "average"};
 constexpr const char* kKinds[] = {"all_reduce",     "reduce",     "broadcast", "all_gather",
                                   "reduce_scatter", "all_to_all", "barrier"};
 
-std::string machine() {
+}  // namespace
+
+std::string collectives::machine() {
   char text[64] = {};
   if (FILE* file = std::fopen("/proc/sys/kernel/random/boot_id", "re")) {
     const size_t size = std::fread(text, 1, sizeof text - 1, file);
@@ -80,8 +86,15 @@ std::string machine() {
   }
   std::string found(text);
   found.erase(std::find(found.begin(), found.end(), '\n'), found.end());
+  // Containers on one machine see neither each other's processes nor addresses.
+  for (const char* space : {"/proc/self/ns/pid", "/proc/self/ns/net"}) {
+    struct stat s{};
+    if (stat(space, &s) == 0) found += "." + std::to_string(s.st_ino);
+  }
   return found;
 }
+
+namespace {
 
 std::string seconds(int64_t ns) {
   char text[32];
@@ -106,7 +119,9 @@ char* map_once(int card, const Member& member) {
   return found;
 }
 
-std::string described(const Request& r) {
+}  // namespace
+
+std::string collectives::described(const Request& r) {
   if (r.kind == Kind::kBarrier) return "barrier";
   std::string text = kKinds[static_cast<int>(r.kind)];
   const std::string type = kTypes[r.type].name;
@@ -117,6 +132,8 @@ std::string described(const Request& r) {
   if (r.root >= 0) text += ", root " + std::to_string(r.root);
   return text;
 }
+
+namespace {
 
 bool alike(const Request& a, const Request& b) {
   return a.kind == b.kind && a.type == b.type && a.op == b.op && a.root == b.root &&
@@ -169,6 +186,8 @@ struct Communicator::State {
   int ranks = 0, rank = 0;
   Card* card = nullptr;
   std::string name;
+  Names names;          // empty: the ranks are called by their own numbers
+  std::string part_of;  // of the calls, with mutex held
   int64_t limit_ns = 0;
   bool crowded = false;         // fewer cores than ranks
   uint64_t past_cache = 0;      // outputs from this size on would not stay in a core's cache
@@ -197,6 +216,13 @@ struct Communicator::State {
     return reinterpret_cast<char*>(address + shift[static_cast<size_t>(peer)]);
   }
 
+  std::string called(int peer) const {
+    return std::to_string(names.ranks ? names.numbers[static_cast<size_t>(peer)] : peer);
+  }
+  std::string rank_of_all(int peer) const {
+    return "Rank " + called(peer) + " of " + std::to_string(names.ranks ? names.ranks : ranks);
+  }
+
   [[noreturn]] void stop(const std::string& sentence) {
     {
       std::lock_guard<std::mutex> lock(turn_mutex);
@@ -219,14 +245,15 @@ struct Communicator::State {
       const uint32_t presence = member(peer).presence.load();
       if (presence == collectives::kFailed) stop(member(peer).text);
       if (!needed(peer) || presence == collectives::kAbsent) continue;
-      const std::string who = "Rank " + std::to_string(peer) + " of " + std::to_string(ranks);
+      const std::string who = rank_of_all(peer);
       if (presence == collectives::kLeft)
-        stop(who + " has left communicator " + name + " while rank " + std::to_string(rank) +
-             " waits for it in " + what + "; every rank has to call the same collectives.");
+        stop(who + " has left communicator " + name + " while rank " + called(rank) +
+             " waits for it in " + what + (what.back() == ',' ? "" : ";") +
+             " every rank has to call the same collectives.");
       const uint64_t alive = collectives::started(member(peer).process);
       if (alive == 0 || (member(peer).started && alive != member(peer).started))
         stop(who + " (process " + std::to_string(member(peer).process) + ") has died; rank " +
-             std::to_string(rank) + " waited for it in " + what + " of communicator " + name + ".");
+             called(rank) + " waited for it in " + what + " of communicator " + name + ".");
     }
   }
 
@@ -248,10 +275,11 @@ struct Communicator::State {
         look_at_the_others(what(),
                            [&](int other) { return other == peer && !word.reached(target); });
       }
-      if (now - patience.since >= static_cast<uint64_t>(limit_ns) && !word.reached(target))
-        stop("Rank " + std::to_string(peer) + " of " + std::to_string(ranks) + " did not come to " +
-             what() + " of communicator " + name + " within " + seconds(limit_ns) + " (rank " +
-             std::to_string(rank) + " waited; OPENXPU_COLLECTIVE_TIMEOUT sets the limit).");
+      if (now - patience.since >= static_cast<uint64_t>(limit_ns) && !word.reached(target) &&
+          !member(peer).abroad.load())
+        stop(rank_of_all(peer) + " did not come to " + what() + " of communicator " + name +
+             " within " + seconds(limit_ns) + " (rank " + called(rank) +
+             " waited; OPENXPU_COLLECTIVE_TIMEOUT sets the limit).");
     }
   }
 
@@ -336,10 +364,15 @@ struct Communicator::State {
 
 struct Communicator::State::Collective : Communicator::State::Task {
   Collective(std::shared_ptr<State> s, const Request& r, uint32_t n)
-      : Task(std::move(s)), request(r), number(n), size(kTypes[r.type].size) {}
+      : Task(std::move(s)),
+        request(r),
+        number(n),
+        part_of(state->part_of),
+        size(kTypes[r.type].size) {}
 
   Request request;
   const uint32_t number;
+  const std::string part_of;
   const uint64_t size;            // of an element
   std::vector<Part> parts;        // of all_to_all
   std::vector<uint64_t> targets;  // of all_to_all: where the peers' parts go
@@ -348,8 +381,9 @@ struct Communicator::State::Collective : Communicator::State::Task {
 
   Slot& slot(int peer) const { return state->member(peer).slots[number & 1]; }
   size_t n() const { return static_cast<size_t>(state->ranks); }
-  std::string described_here() const {
-    return described(request) + ", collective " + std::to_string(number) + ",";
+  std::string described_here() const { return described(request) + ", " + here() + ","; }
+  std::string here() const {
+    return part_of.empty() ? "collective " + std::to_string(number) : "a part of " + part_of;
   }
 
   bool advance(uint64_t until) override {
@@ -466,19 +500,17 @@ struct Communicator::State::Collective : Communicator::State::Task {
     for (int peer = 0; peer < s.ranks; peer++) {
       const Request& other = slot(peer).request;
       if (!alike(r, other))
-        s.stop("The ranks of communicator " + s.name + " do not agree in collective " +
-               std::to_string(number) + ": rank " + std::to_string(std::min(s.rank, peer)) +
-               " called " + described(s.rank < peer ? r : other) + ", rank " +
-               std::to_string(std::max(s.rank, peer)) + " called " +
-               described(s.rank < peer ? other : r) + ".");
+        s.stop("The ranks of communicator " + s.name + " do not agree in " + here() + ": rank " +
+               s.called(std::min(s.rank, peer)) + " called " +
+               described(s.rank < peer ? r : other) + ", rank " + s.called(std::max(s.rank, peer)) +
+               " called " + described(s.rank < peer ? other : r) + ".");
       if (r.kind != Kind::kAllToAll) continue;
       const uint64_t theirs = s.member(peer).parts[number & 1][s.rank].count,
                      wanted = parts[static_cast<size_t>(peer)].expected;
       if (theirs != wanted)
-        s.stop("In all_to_all, collective " + std::to_string(number) + " of communicator " +
-               s.name + ", rank " + std::to_string(peer) + " sends " + std::to_string(theirs) +
-               " elements to rank " + std::to_string(s.rank) + ", which expects " +
-               std::to_string(wanted) + ".");
+        s.stop("In all_to_all, " + here() + " of communicator " + s.name + ", rank " +
+               s.called(peer) + " sends " + std::to_string(theirs) + " elements to rank " +
+               s.called(s.rank) + ", which expects " + std::to_string(wanted) + ".");
     }
   }
 
@@ -725,15 +757,15 @@ struct Communicator::State::Fetch : Communicator::State::Task {
     Mailbox& box = s.control->boxes[from][s.rank];
     const auto what = [&] {
       return "send of " + std::to_string(count) + " " + kTypes[type].name + " to rank " +
-             std::to_string(s.rank) + " (number " + std::to_string(number) + " of this pair)";
+             s.called(s.rank) + " (number " + std::to_string(number) + " of this pair)";
     };
     if (!copied) {
       if (!s.await(box.written, number + 1, from, until, patience, what)) return false;
       const Letter letter = box.letters[number % collectives::kLetters];
       if (letter.count != count || letter.type != type)
-        s.stop("Rank " + std::to_string(from) + " sent " + std::to_string(letter.count) + " " +
-               kTypes[letter.type].name + " to rank " + std::to_string(s.rank) +
-               ", which receives " + std::to_string(count) + " " + kTypes[type].name + " (number " +
+        s.stop("Rank " + s.called(from) + " sent " + std::to_string(letter.count) + " " +
+               kTypes[letter.type].name + " to rank " + s.called(s.rank) + ", which receives " +
+               std::to_string(count) + " " + kTypes[type].name + " (number " +
                std::to_string(number) + " of this pair in communicator " + s.name + ").");
       if (count) std::memcpy(out, s.there(from, letter.address), count * kTypes[type].size);
       copied = true;
@@ -793,7 +825,7 @@ void keep_until_read(StatePointer state) {
 
 // ---------------------------------------------------------------- rendezvous
 
-UniqueId make_unique_id() {
+UniqueId make_unique_id(const std::string& address) {
   close_what_all_have_joined();
   UniqueId id{};
   const int fd = memfd_create("openxpu-communicator", MFD_CLOEXEC);
@@ -811,6 +843,7 @@ UniqueId make_unique_id() {
   id.descriptor = fd;
   id.started = collectives::started(id.process);
   std::snprintf(id.machine, sizeof id.machine, "%s", machine().c_str());
+  if (!address.empty()) collectives::listen_at(address, id);
   return id;
 }
 
@@ -818,6 +851,17 @@ Communicator::Communicator() : state_(std::make_shared<State>()) {}
 
 std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks, int rank,
                                                    Card& card) {
+  if (id.address[0]) return Machines::join(id, ranks, rank, card);
+  return create(id, ranks, rank, card, Names{});
+}
+
+std::unique_ptr<Communicator> Communicator::create_part(const UniqueId& id, const Names& names,
+                                                        int rank, Card& card) {
+  return create(id, static_cast<int>(names.numbers.size()), rank, card, names);
+}
+
+std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks, int rank,
+                                                   Card& card, const Names& names) {
   if (ranks < 1 || ranks > kMaxRanks)
     throw Error("A communicator was asked for " + std::to_string(ranks) +
                 " ranks; it can have 1 to " + std::to_string(kMaxRanks) + ".");
@@ -826,9 +870,9 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
                 std::to_string(rank) + ".");
   if (machine() != id.machine)
     throw Error(
-        "The ranks of this communicator are on different machines, which OpenXPU cannot join yet; "
-        "run all of "
-        "them on one.");
+        "The ranks of this communicator are on different machines (or in different containers), "
+        "and its unique id has no address; rank 0 has to make it with one, as "
+        "unique_id(address=...) or by OPENXPU_ADDRESS.");
   keep_until_read(std::shared_ptr<State>());
   auto made = std::unique_ptr<Communicator>(new Communicator());
   State& s = *made->state_;
@@ -836,9 +880,12 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
   s.rank = rank;
   s.card = &card;
   s.limit_ns = environment().collective_timeout_ns;
+  // So that other machines, which wait for this one's ranks, hear which of them is missing.
+  if (names.ranks) s.limit_ns -= std::min<int64_t>(1'000'000'000, s.limit_ns / 5);
   char name[32];
   std::snprintf(name, sizeof name, "%08x", static_cast<unsigned>(id.token));
-  s.name = name;
+  s.name = names.ranks ? names.communicator : name;
+  s.names = names;
   s.sent.resize(static_cast<size_t>(ranks));
   s.got.resize(static_cast<size_t>(ranks));
   s.under_way.resize(static_cast<size_t>(ranks));
@@ -885,7 +932,8 @@ std::unique_ptr<Communicator> Communicator::create(const UniqueId& id, int ranks
   mine.cards = environment().cards;
   if (sched_getaffinity(0, sizeof mine.cores, &mine.cores) != 0) CPU_ZERO(&mine.cores);
   mine.presence.store(collectives::kJoined);
-  s.shown.emplace(s.name, card.id(), rank, ranks);
+  s.shown.emplace(s.name, card.id(), names.ranks ? names.numbers[static_cast<size_t>(rank)] : rank,
+                  names.ranks ? names.ranks : ranks);
   s.control->joined.fetch_add(1);
 
   const uint64_t end = host::now_ns() + static_cast<uint64_t>(s.limit_ns);
@@ -948,6 +996,29 @@ Communicator::~Communicator() {
   uint32_t joined = collectives::kJoined;
   s.me().presence.compare_exchange_strong(joined, collectives::kLeft);
   keep_until_read(state_);
+}
+
+void Communicator::serve(const std::string& what) {
+  std::lock_guard<std::mutex> lock(state_->mutex);
+  state_->part_of = what;
+}
+
+void Communicator::set_abroad(bool abroad) { state_->me().abroad.store(abroad); }
+
+void Communicator::look() {
+  {
+    std::lock_guard<std::mutex> lock(state_->turn_mutex);
+    if (!state_->broken.empty()) throw Error(state_->broken);
+  }
+  state_->look_at_the_others("", [](int) { return false; });
+}
+
+void Communicator::give_up(const std::string& sentence) noexcept {
+  try {
+    state_->stop(sentence);
+  } catch (const Error&) {
+    return;  // the caller has the sentence
+  }
 }
 
 int Communicator::ranks() const { return state_->ranks; }

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 
 namespace openxpu::collectives {
 
@@ -49,6 +50,8 @@ struct Request {
   uint64_t count, in, out;
 };
 
+std::string described(const Request& r);  // "all_reduce of 1000 float32 (sum)"
+
 struct Part {
   uint64_t address,
       count;          // for one peer; the address is a place in the payload if that is carried
@@ -78,6 +81,7 @@ struct Member {
   // Chunks of its output that were taken in a broadcast: the collective's number << 32 | chunks.
   alignas(128) std::atomic<uint64_t> taken;
   Slot slots[2];
+  std::atomic<uint32_t> abroad;  // 1: it waits for another machine, and will say so if in vain
   Part parts[2][kMaxRanks];
 };
 
@@ -103,5 +107,8 @@ struct Control {
 // When a process was started, in clock ticks since the machine was; 0: it is gone, or only waits to
 // be reaped.
 uint64_t started(int process);
+
+// The same for processes that can map each other's memory, and only for those.
+std::string machine();
 
 }  // namespace openxpu::collectives

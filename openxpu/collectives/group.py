@@ -3,15 +3,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openxpu import _runtime
+from openxpu import _runtime, environment, transport
 from openxpu.runtime.array import Array, empty
 from openxpu.runtime.device import Device, as_device
 from openxpu.runtime.stream import Stream
 
 
-def unique_id() -> bytes:
-    """What joins the ranks of one group: made by rank 0, given to all, used once."""
-    return _runtime.make_unique_id()
+def unique_id(address: str | None = None) -> bytes:
+    """What joins the ranks of one group: made by rank 0, given to all, used once.
+
+    Where ranks are on several machines, `address` (OPENXPU_ADDRESS by default) is rank 0's, which the others reach: a
+    name or numbers. Raises Error when it is not this machine's."""
+    return _runtime.make_unique_id(environment.address() if address is None else address)
 
 
 class Group:
@@ -29,6 +32,7 @@ class Group:
     def __init__(
         self, unique_id: bytes, ranks: int, rank: int, device: Device | int | str | None = None
     ) -> None:
+        transport.announce()
         self.device = as_device(device)
         self._communicator = _runtime.create_communicator(unique_id, ranks, rank, self.device.card)
         self.ranks, self.rank = ranks, rank

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "communicator.h"
+#include "transport.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -155,10 +156,14 @@ void call(Communicator& c, Stream* stream, const F& f) {
 }  // namespace
 
 void bind_collectives(nb::module_& m) {
-  m.def("make_unique_id", [] {
-    const UniqueId id = make_unique_id();
-    return nb::bytes(reinterpret_cast<const char*>(&id), sizeof id);
-  });
+  m.def(
+      "make_unique_id",
+      [](const std::string& address) {
+        const UniqueId id = make_unique_id(address);
+        return nb::bytes(reinterpret_cast<const char*>(&id), sizeof id);
+      },
+      "address"_a = "");
+  m.def("set_transport_folder", &set_transport_folder, "folder"_a);
   // Streams are native ones; None is the card's current one.
   nb::class_<Communicator>(m, "Communicator",
                            "The ranks of a group; make one with create_communicator().")
