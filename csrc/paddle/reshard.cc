@@ -291,6 +291,22 @@ Tensor carry(const DistTensor& in, const ProcessMesh& to, const phi::CustomConte
   return out;
 }
 
+// The gradients of many operators take a tensor for its shape only; Paddle keeps it without memory.
+bool is_shape_only(const DenseTensor& value) {
+  return value.numel() > 0 && (value.Holder() == nullptr || value.Holder()->size() == 0);
+}
+
+DenseTensor shape_only(const DistTensor& in, const TensorDistAttr& to) {
+  phi::DenseTensorMeta meta = in.value().meta();
+  Sizes shape = common::vectorize<int64_t>(in.dims());
+  const std::vector<Sizes> splits = splits_of(to);
+  for (size_t d = 0; d < shape.size(); ++d)
+    shape[d] = extents(shape[d], splits[d], to.process_mesh()).back();
+  meta.dims = common::make_ddim(shape);
+  meta.strides = phi::DenseTensorMeta::calc_strides(meta.dims);
+  return DenseTensor(std::make_shared<phi::Allocation>(nullptr, 0, in.place()), meta);
+}
+
 bool is_here(const ProcessMesh& mesh) { return phi::distributed::IsCurRankInMesh(mesh); }
 
 bool plainly_split(const TensorDistAttr& attributes) {
@@ -313,6 +329,10 @@ class CardReshard final : public phi::distributed::ReshardFunction {
     const auto& context = *static_cast<const phi::CustomContext*>(device_context);
     const ProcessMesh& mesh = to.process_mesh();
     Tensor x;
+    if (in.process_mesh() == mesh && is_here(mesh) && is_shape_only(in.value())) {
+      SetValue(out, shape_only(in, to));
+      return SetDistProps(out, in.dims(), to);
+    }
     if (in.process_mesh() == mesh) {
       if (is_here(mesh)) x = tensor_of(in.value());
     } else if (is_here(mesh) || is_here(in.process_mesh())) {

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import threading
 from typing import Any
 
@@ -72,6 +73,8 @@ def patch(module: Any) -> None:
 
     @functools.wraps(wrapper)
     def run(*arguments: Any) -> Any:
+        # Paddle's handler takes stock of the process before it ends it, and may wait for a lock of the interrupted thread.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         threading.Thread(target=loader_workers.end_with, args=(os.getppid(),), daemon=True).start()
         return wrapper(*arguments)
 

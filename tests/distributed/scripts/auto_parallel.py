@@ -88,7 +88,7 @@ def sums_and_their_kinds() -> None:
 @case
 def gradients_come_back() -> None:
     whole = numbers(2 * RANKS, 3)
-    x = dist.shard_tensor(paddle.to_tensor(whole), LINE, [Shard(0)], stop_gradient=False)
+    x = dist.shard_tensor(paddle.to_tensor(whole, stop_gradient=False), LINE, [Shard(0)])
     y = dist.reshard(x, LINE, [Replicate()])
     (y * y).sum().backward()
     found = dist.reshard(x.grad, LINE, [Replicate()])
