@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openxpu.paddle import after_import
-from openxpu.paddle.distributed import experts, groups, messages, spawn
+from openxpu.paddle.distributed import experts, groups, messages, offload, spawn
 
 
 def install() -> None:
@@ -13,6 +13,7 @@ def install() -> None:
             "paddle.distributed.collective": groups.patch,
             "paddle.distributed.communication.batch_isend_irecv": messages.patch_batches,
             "paddle.distributed.fleet.meta_parallel.pp_utils.p2p_communication": messages.patch_pipeline,
+            "paddle.distributed.fleet.meta_parallel.sharding.group_sharded_optimizer_stage2": offload.patch,
             "paddle.distributed.spawn": spawn.patch,
             "paddle.distributed.utils.moe_utils": experts.patch_exchange,
             "paddle.distributed.models.moe.utils": experts.patch_gates,
