@@ -2,6 +2,7 @@
 // Paddle's own functions for this are compiled for processors and GPUs only; ours stand before them
 // in Paddle's list. The pieces are cut and joined by the card's kernels, and exchanged by its
 // collectives.
+#include <algorithm>
 #include <memory>
 #include <numeric>
 #include <vector>
@@ -50,8 +51,17 @@ Line line_along(const ProcessMesh& mesh, int64_t axis, const phi::CustomContext&
   return line;
 }
 
+// As Paddle splits: where the extent does not divide, the first parts are larger, and the last may
+// be empty (BalancedSplit of this Paddle gives negative parts then).
+Sizes split(int64_t extent, int64_t parts) {
+  const int64_t most = (extent + parts - 1) / parts;
+  Sizes lengths(parts);
+  for (int64_t i = 0; i < parts; ++i)
+    lengths[i] = std::min(most, std::max<int64_t>(0, extent - i * most));
+  return lengths;
+}
 Sizes split(int64_t extent, const Line& line) {
-  return phi::distributed::BalancedSplit(extent, static_cast<int64_t>(line.size()));
+  return split(extent, static_cast<int64_t>(line.size()));
 }
 
 Tensor cut(const Tensor& x, int64_t dimension, int64_t start, int64_t length) {
@@ -144,8 +154,7 @@ Sizes extents(int64_t whole, const Sizes& axes, const ProcessMesh& mesh) {
   const Sizes place = phi::distributed::GetCurRankCoordInMesh(mesh);
   Sizes seen{whole};
   for (const int64_t axis : axes)
-    seen.push_back(
-        phi::distributed::BalancedSplit(seen.back(), mesh.shape()[axis])[place[axis]]);
+    seen.push_back(split(seen.back(), mesh.shape()[axis])[place[axis]]);
   return seen;
 }
 
