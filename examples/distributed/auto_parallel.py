@@ -9,11 +9,6 @@ import paddle
 import paddle.distributed as dist
 from paddle.distributed import Replicate, Shard
 
-paddle.set_device("xpu")
-dist.init_parallel_env()
-tensor_degree = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-cards = np.arange(dist.get_world_size()).reshape(-1, tensor_degree)
-mesh = dist.ProcessMesh(cards.tolist(), dim_names=["data", "tensor"])
 wide, narrow = ("qkv", "up", "logits"), ("out", "down")
 
 
@@ -29,12 +24,23 @@ def place(name, layer, mesh):
         layer._parameters[key] = dist.shard_tensor(weight, mesh, [Replicate(), split])
 
 
-model = dist.shard_layer(gpt.model(), mesh, place)
-optimizer = dist.shard_optimizer(gpt.optimizer(model.parameters()))
-for step in range(gpt.STEPS):
-    tokens, labels = (dist.shard_tensor(x, mesh, [Shard(0), Replicate()]) for x in gpt.batch(step))
-    loss = gpt.Loss()(model(tokens), labels)
-    loss.backward()
-    optimizer.step()
-    optimizer.clear_grad()
-    gpt.report(step, dist.reshard(loss, mesh, [Replicate(), Replicate()])._local_value())
+def build():
+    """The mesh of cards, and the model and its optimizer on it."""
+    paddle.set_device("xpu")
+    dist.init_parallel_env()
+    tensor_degree = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    cards = np.arange(dist.get_world_size()).reshape(-1, tensor_degree)
+    mesh = dist.ProcessMesh(cards.tolist(), dim_names=["data", "tensor"])
+    model = dist.shard_layer(gpt.model(), mesh, place)
+    return mesh, model, dist.shard_optimizer(gpt.optimizer(model.parameters()))
+
+
+if __name__ == "__main__":
+    mesh, model, optimizer = build()
+    for step in range(gpt.STEPS):
+        tokens, labels = (dist.shard_tensor(x, mesh, [Shard(0), Replicate()]) for x in gpt.batch(step))
+        loss = gpt.Loss()(model(tokens), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        gpt.report(step, dist.reshard(loss, mesh, [Replicate(), Replicate()])._local_value())

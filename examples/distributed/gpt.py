@@ -114,11 +114,15 @@ def optimizer(parameters):
     return paddle.optimizer.AdamW(1e-3, parameters=parameters, weight_decay=0.01)
 
 
+def rows(step):
+    """Tokens and the tokens that follow them, as NumPy arrays."""
+    drawn = np.random.default_rng(step).integers(0, VOCABULARY, (BATCH, LENGTH + 1))
+    return drawn[:, :-1], drawn[:, 1:]
+
+
 def batch(step, part=0, parts=1):
-    """Tokens and the tokens that follow them: the rows of one of several data-parallel parts."""
-    rows = np.random.default_rng(step).integers(0, VOCABULARY, (BATCH, LENGTH + 1))
-    rows = np.split(rows, parts)[part]
-    return paddle.to_tensor(rows[:, :-1]), paddle.to_tensor(rows[:, 1:])
+    """The rows of one of several data-parallel parts."""
+    return tuple(paddle.to_tensor(np.split(half, parts)[part]) for half in rows(step))
 
 
 def report(step, loss, group=None):
