@@ -29,5 +29,6 @@ inline paddle::Tensor tensor_of(const phi::DenseTensor& value) {
 
 void register_reshard_functions();  // reshard.cc
 void connect_sync_batch_norm();     // sync_batch_norm.cc
+void connect_program_collectives();  // program_collectives.cc
 
 }  // namespace openxpu::paddle_plugin

@@ -81,6 +81,7 @@ static void init(CustomRuntimeParams* params) {
   connect_shared_kernels();
   connect_output_sizes();
   connect_sync_batch_norm();
+  connect_program_collectives();
   register_reshard_functions();
   if (!install_fallback_hooks()) {
     std::fprintf(stderr,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 # Groups whose kernels are C++ that moves or shares memory, or that calls other kernels.
-WITHOUT_PLANS = ("device", "shared", "custom", "sync_batch_norm")
+WITHOUT_PLANS = ("device", "shared", "custom", "sync_batch_norm", "collectives")
 
 F = TypeVar("F", bound=Callable[..., None])
 
