@@ -5,6 +5,7 @@
 
 #include "paddle/phi/api/include/api.h"
 #include "paddle/phi/backends/custom/custom_context.h"
+#include "paddle/phi/backends/device_manager.h"
 #include "paddle/phi/core/distributed/auto_parallel/reshard/reshard_utils.h"
 #include "paddle/phi/core/distributed/xccl_comm_context.h"
 
@@ -13,6 +14,7 @@ namespace openxpu::paddle_plugin {
 // Made at its first use, which is a collective call of these ranks.
 inline phi::distributed::XCCLCommContext& communicator_of(const phi::CustomContext& context,
                                                           const std::vector<int64_t>& ranks) {
+  phi::DeviceManager::SetDevice(context.GetPlace());  // it is made for the thread's card
   return *static_cast<phi::distributed::XCCLCommContext*>(
       phi::distributed::CreateOrGetCommContext(context, ranks));
 }
@@ -27,8 +29,8 @@ inline paddle::Tensor tensor_of(const phi::DenseTensor& value) {
   return value.meta().is_contiguous() ? tensor : paddle::experimental::assign(tensor);
 }
 
-void register_reshard_functions();  // reshard.cc
-void connect_sync_batch_norm();     // sync_batch_norm.cc
+void register_reshard_functions();   // reshard.cc
+void connect_sync_batch_norm();      // sync_batch_norm.cc
 void connect_program_collectives();  // program_collectives.cc
 
 }  // namespace openxpu::paddle_plugin

@@ -1,6 +1,7 @@
-// Collectives of programs: the kernels, and the device context of a group. A kernel that names a group
-// runs on the device context of its communicator, which Paddle makes for GPUs only; here it is the
-// card's own stream and memory.
+// Collectives of programs: the kernels, and the device context of a group. A kernel that names a
+// group runs on the device context of its communicator, which Paddle makes for GPUs only; here it
+// is the card's own stream and memory.
+#include "card.h"
 #include "card_group.h"
 #include "device.h"
 #include "error.h"
@@ -11,6 +12,7 @@
 #pragma GCC visibility push(default)
 #include "paddle/phi/core/distributed/comm_context_manager.h"
 #pragma GCC visibility pop
+#include "profiler.h"
 
 namespace openxpu::paddle_plugin {
 namespace {
@@ -61,6 +63,12 @@ void reduce_scatter(const phi::CustomContext& context, const void* const* args) 
 void broadcast(const phi::CustomContext& context, const void* const* args) {
   const Exchange e(context, args[0], args[2]);
   e.group->Broadcast(e.out, e.in, as<int>(args[1]), e.stream);
+  if (e.group->GetRank() != as<int>(args[1]) || e.out->data() == e.in.data()) return;
+  // Paddle sends the root's input and leaves its output to the library.
+  auto& stream = *reinterpret_cast<Stream*>(e.stream);
+  const EnqueueNote note(stream, 1);
+  stream.copy(e.out->data(), e.in.data(), e.in.numel() * phi::SizeOf(e.in.dtype()),
+              OPENXPU_CARD_TO_CARD);
 }
 // (x, out): part p of the outermost dimension goes to rank p.
 void all_to_all(const phi::CustomContext& context, const void* const* args) {
@@ -92,7 +100,11 @@ void connect_program_collectives() {
 
 }  // namespace openxpu::paddle_plugin
 
-// Called by openxpu/paddle/distributed/programs.py after the communicator of that name was made.
+// Called by openxpu/paddle/distributed/programs.py before and after it makes a communicator, which
+// is of the calling thread's card.
+extern "C" __attribute__((visibility("default"))) void openxpu_paddle_use_card(int number) {
+  phi::DeviceManager::SetDevice(phi::CustomPlace("xpu", number));
+}
 extern "C" __attribute__((visibility("default"))) void openxpu_paddle_prepare_group(
     const char* name) {
   using namespace phi;  // NOLINT

@@ -149,7 +149,8 @@ std::vector<Sizes> splits_of(const TensorDistAttr& attributes) {
   return splits;
 }
 
-// The extents that this rank sees of a dimension: whole, after the first split, after the second ...
+// The extents that this rank sees of a dimension: whole, after the first split, after the second
+// ...
 Sizes extents(int64_t whole, const Sizes& axes, const ProcessMesh& mesh) {
   const Sizes place = phi::distributed::GetCurRankCoordInMesh(mesh);
   Sizes seen{whole};
@@ -268,8 +269,7 @@ class Move {
 // The local parts of a tensor go from the ranks of one mesh to those of another of the same shape.
 Tensor carry(const DistTensor& in, const ProcessMesh& to, const phi::CustomContext& context) {
   const ProcessMesh& from = in.process_mesh();
-  const Sizes everyone =
-      phi::distributed::GetUnionProcessIds(from.process_ids(), to.process_ids());
+  const Sizes everyone = phi::distributed::GetUnionProcessIds(from.process_ids(), to.process_ids());
   const int64_t place = phi::distributed::GetLocalRankInParticipate(everyone);
   const int64_t self = everyone[place];
   const auto place_of = [&](int64_t rank) {
@@ -285,8 +285,7 @@ Tensor carry(const DistTensor& in, const ProcessMesh& to, const phi::CustomConte
     if (to.process_ids()[i] == self) {
       out = mine;
     } else {
-      communicator.Send(dense(mine), mine.numel(), place_of(to.process_ids()[i]),
-                        context.stream());
+      communicator.Send(dense(mine), mine.numel(), place_of(to.process_ids()[i]), context.stream());
     }
   }
   for (size_t i = 0; i < to.process_ids().size(); ++i) {
@@ -329,8 +328,9 @@ class CardReshard final : public phi::distributed::ReshardFunction {
   bool IsSuitable(const DistTensor& in, const TensorDistAttr& out) override {
     const phi::Place place = in.has_allocation() ? in.place() : phi::distributed::GetDefaultPlace();
     return place.GetType() == phi::AllocationType::CUSTOM &&
-           in.process_mesh().shape() == out.process_mesh().shape() && plainly_split(in.dist_attr()) &&
-           plainly_split(out) && !out.skip_check_mesh() && !in.skip_check_mesh();
+           in.process_mesh().shape() == out.process_mesh().shape() &&
+           plainly_split(in.dist_attr()) && plainly_split(out) && !out.skip_check_mesh() &&
+           !in.skip_check_mesh();
   }
 
   void Eval(phi::DeviceContext* device_context, const DistTensor& in, const TensorDistAttr& to,

@@ -106,17 +106,16 @@ void forward(const phi::CustomContext& context, const void* const* args) {
   const Tensor centred = api::subtract(wide, rows.along_channels(mean));
   const Tensor variance = rows.means({rows.sum(api::multiply(centred, centred))})[0];
   const Tensor inverse = api::rsqrt(api::scale(variance, 1.0, epsilon));
-  const Tensor scaled =
-      api::multiply(api::multiply(centred, rows.along_channels(inverse)),
-                    rows.along_channels(as<DenseTensor>(args[3])));
+  const Tensor scaled = api::multiply(api::multiply(centred, rows.along_channels(inverse)),
+                                      rows.along_channels(as<DenseTensor>(args[3])));
   const auto output = [&](int i) { return as<DenseTensor*>(args[i]); };
   rows.give(output(11), api::add(scaled, rows.along_channels(as<DenseTensor>(args[4]))));
   const auto run = [&](int before, const Tensor& now, int after) {
     const Tensor running = tensor_of(as<DenseTensor>(args[before]));
-    const Tensor moved = api::add(
-        api::scale(running, momentum),
-        api::scale(now.dtype() == running.dtype() ? now : api::cast(now, running.dtype()),
-                   1.0 - momentum));
+    const Tensor moved =
+        api::add(api::scale(running, momentum),
+                 api::scale(now.dtype() == running.dtype() ? now : api::cast(now, running.dtype()),
+                            1.0 - momentum));
     if (output(after)->initialized() &&
         output(after)->Holder() == as<DenseTensor>(args[before]).Holder()) {
       rows.write(output(after), moved);
@@ -130,20 +129,20 @@ void forward(const phi::CustomContext& context, const void* const* args) {
   rows.give(output(15), inverse);
 }
 
-// (x, scale, bias, saved_mean, saved_variance, reserve_space, dy, momentum, epsilon, layout, is_test,
-// use_global_stats, trainable_statistics, dx, dscale, dbias). The gradients of scale and bias are of
-// this rank's rows: data parallel training takes their mean over the ranks.
+// (x, scale, bias, saved_mean, saved_variance, reserve_space, dy, momentum, epsilon, layout,
+// is_test, use_global_stats, trainable_statistics, dx, dscale, dbias). The gradients of scale and
+// bias are of this rank's rows: data parallel training takes their mean over the ranks.
 void backward(const phi::CustomContext& context, const void* const* args) {
   if (all_ranks().size() == 1 || as<bool>(args[10]) || as<bool>(args[11])) {
     static Kernel* const plain = find_kernel("batch_norm_grad");
     const paddle::optional<DenseTensor> none;
-    constexpr Arg kinds[] = {
-        Arg::kTensor, Arg::kTensor, Arg::kTensor,         Arg::kOptionalTensor, Arg::kOptionalTensor,
-        Arg::kTensor, Arg::kTensor, Arg::kOptionalTensor, Arg::kTensor,         Arg::kFloat,
-        Arg::kFloat,  Arg::kString, Arg::kBool,           Arg::kBool,           Arg::kBool,
-        Arg::kOutput, Arg::kOutput, Arg::kOutput};
-    const void* const given[] = {args[0], args[1], args[2],  &none,    &none,    args[3],
-                                 args[4], &none,   args[6],  args[7],  args[8],  args[9],
+    constexpr Arg kinds[] = {Arg::kTensor,         Arg::kTensor, Arg::kTensor, Arg::kOptionalTensor,
+                             Arg::kOptionalTensor, Arg::kTensor, Arg::kTensor, Arg::kOptionalTensor,
+                             Arg::kTensor,         Arg::kFloat,  Arg::kFloat,  Arg::kString,
+                             Arg::kBool,           Arg::kBool,   Arg::kBool,   Arg::kOutput,
+                             Arg::kOutput,         Arg::kOutput};
+    const void* const given[] = {args[0],  args[1],  args[2],  &none,    &none,    args[3],
+                                 args[4],  &none,    args[6],  args[7],  args[8],  args[9],
                                  args[10], args[11], args[12], args[13], args[14], args[15]};
     return run_kernel(*plain, context, kinds, given, 18);
   }
@@ -155,12 +154,12 @@ void backward(const phi::CustomContext& context, const void* const* args) {
   const Tensor dy = rows.widened(as<DenseTensor>(args[6]));
   const Tensor dbias = rows.sum(dy), dscale = rows.sum(api::multiply(dy, normal));
   const std::vector<Tensor> means = rows.means({dbias, dscale});
-  const Tensor centred =
-      api::subtract(api::subtract(dy, rows.along_channels(means[0])),
-                    api::multiply(normal, rows.along_channels(means[1])));
+  const Tensor centred = api::subtract(api::subtract(dy, rows.along_channels(means[0])),
+                                       api::multiply(normal, rows.along_channels(means[1])));
   const auto output = [&](int i) { return as<DenseTensor*>(args[i]); };
-  rows.give(output(13), api::multiply(centred, api::multiply(inverse, rows.along_channels(
-                                                                          as<DenseTensor>(args[1])))));
+  rows.give(output(13),
+            api::multiply(centred,
+                          api::multiply(inverse, rows.along_channels(as<DenseTensor>(args[1])))));
   rows.give(output(14), dscale);
   rows.give(output(15), dbias);
 }

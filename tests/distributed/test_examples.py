@@ -42,6 +42,8 @@ def degrees(data: int, sharding: int, tensor: int, pipeline: int) -> list[str]:
         pytest.param("auto_parallel.py", ["2"], 2, id="auto-tensor2"),
         pytest.param("auto_parallel.py", ["1"], 2, id="auto-data2", marks=pytest.mark.slow),
         pytest.param("auto_parallel.py", ["2"], 4, id="auto-data2-tensor2", marks=pytest.mark.slow),
+        pytest.param("auto_program.py", ["2"], 2, id="auto-program-tensor2"),
+        pytest.param("auto_program.py", ["2"], 4, id="auto-program-data2-tensor2", marks=pytest.mark.slow),
         pytest.param("data_parallel.py", [], 4, id="data4", marks=pytest.mark.slow),
         pytest.param("tensor_parallel.py", [], 4, id="tensor4", marks=pytest.mark.slow),
         pytest.param("pipeline.py", [], 3, id="pipeline3", marks=pytest.mark.slow),

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from launch import SCRIPTS, on_cards
 
-SCRIPT_NAMES = ("layers", "experts", "auto_parallel")
+SCRIPT_NAMES = ("layers", "experts", "auto_parallel", "programs")
 CASES = [
     (script, name)
     for script in SCRIPT_NAMES
@@ -36,7 +36,7 @@ def test_nothing_falls_back(paddle_xpu: ModuleType, script: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["experts", "auto_parallel"])
+@pytest.mark.parametrize("script", ["experts", "auto_parallel", "programs"])
 def test_on_four_cards(paddle_xpu: ModuleType, script: str) -> None:
     for text in ranks(script, 4):
         assert "failed" not in text, text[text.find("failed") :][:3000]

@@ -16,7 +16,9 @@ from openxpu.paddle.naming import replace_everywhere
 def _by_expert(counts: Any) -> Any:
     """Where the rows of each expert lie when they are ordered by rank: counts[rank, expert] of them."""
     starts = np.cumsum(counts.ravel()).reshape(counts.shape) - counts
-    pieces = [np.arange(start, start + n) for start, n in zip(starts.T.ravel(), counts.T.ravel(), strict=True)]
+    pieces = [
+        np.arange(start, start + n) for start, n in zip(starts.T.ravel(), counts.T.ravel(), strict=True)
+    ]
     return np.concatenate(pieces)
 
 

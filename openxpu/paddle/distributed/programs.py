@@ -18,9 +18,11 @@ def patch(module: Any) -> None:
     def instantiate(self: Any) -> None:
         here = module._get_global_env()
         if here.device_type != "xpu":
-            return original(self)
+            original(self)
+            return
         if not self._is_instantiate and self.nranks >= 2 and here.rank in self.ranks:
             core = module.core
+            counters.plugin().openxpu_paddle_use_card(here.device_id)
             core.CommContextManager.set_device_id(here.device_id)
             core.CommContextManager.create_xccl_comm_context(
                 core.create_or_get_global_tcp_store(), str(self.id), core.CustomPlace("xpu", here.device_id),
@@ -28,7 +30,6 @@ def patch(module: Any) -> None:
             )  # fmt: skip
             counters.plugin().openxpu_paddle_prepare_group(str(self.id).encode())
         self._is_instantiate = True
-        return None
 
     module.ProcessGroup.instantiate = instantiate
     _patch_barrier(module.paddle)

@@ -36,7 +36,8 @@ def part(whole: np.ndarray, mesh: dist.ProcessMesh, placements: list) -> np.ndar
 def check(tensor: paddle.Tensor, whole: np.ndarray, mesh: dist.ProcessMesh, placements: list) -> None:
     assert list(tensor.shape) == list(whole.shape)
     for found, wanted in zip(tensor.placements, placements, strict=True):
-        assert found.is_partial() == wanted.is_partial() and found.is_replicated() == wanted.is_replicated()
+        assert found.is_partial() == wanted.is_partial()
+        assert found.is_replicated() == wanted.is_replicated()
         assert not wanted.is_shard() or found.is_shard(wanted.get_dim())
     if not any(placement.is_partial() for placement in placements):
         np.testing.assert_array_equal(tensor._local_value().numpy(), part(whole, mesh, placements))
@@ -85,7 +86,9 @@ def sums_and_their_kinds() -> None:
         whole = reduce(every, axis=0)
         for placement in (Replicate(), Shard(0)):
             found = dist.reshard(term, LINE, [placement])
-            np.testing.assert_allclose(found._local_value().numpy(), part(whole, LINE, [placement]), rtol=1e-6)
+            np.testing.assert_allclose(
+                found._local_value().numpy(), part(whole, LINE, [placement]), rtol=1e-6
+            )
 
 
 @case
@@ -114,7 +117,9 @@ def products_of_split_matrices() -> None:
 def from_one_mesh_to_another() -> None:
     """Halves of the cards, as stages of a pipeline."""
     half = RANKS // 2
-    first, second = (dist.ProcessMesh(list(range(i * half, i * half + half)), dim_names=["x"]) for i in range(2))
+    first, second = (
+        dist.ProcessMesh(list(range(i * half, i * half + half)), dim_names=["x"]) for i in range(2)
+    )
     whole = numbers(4 * half, 2 * half)
     for before, after in itertools.product([Replicate(), Shard(0), Shard(1)], repeat=2):
         tensor = dist.shard_tensor(paddle.to_tensor(whole), first, [before])

@@ -215,7 +215,9 @@ def normalize_over_cards(several: paddle.nn.Layer, dtype: str = "float32", toler
     for name in ("weight", "bias"):
         total = getattr(layer, name).grad.clone()  # of this rank's rows
         dist.all_reduce(total)
-        np.testing.assert_allclose(total.numpy(), getattr(one, name).grad.numpy(), rtol=0, atol=tolerance * 100)
+        np.testing.assert_allclose(
+            total.numpy(), getattr(one, name).grad.numpy(), rtol=0, atol=tolerance * 100
+        )
     several.eval()
     one.eval()
     np.testing.assert_allclose(several(part).astype("float32").numpy(), one(whole).numpy()[mine], **near)
@@ -236,7 +238,9 @@ def sync_batch_norm_of_a_converted_model() -> None:
 
 @case
 def sync_batch_norm_in_a_program() -> None:
-    normalize_over_cards(paddle.jit.to_static(paddle.nn.Sequential(paddle.nn.SyncBatchNorm(3)), full_graph=True))
+    normalize_over_cards(
+        paddle.jit.to_static(paddle.nn.Sequential(paddle.nn.SyncBatchNorm(3)), full_graph=True)
+    )
 
 
 run_all()
