@@ -74,7 +74,7 @@ OpenCard& open_card(int id) {
     auto card = std::make_unique<OpenCard>();
     card->id = id;
     card->record = &card_record(id);
-    card->arena = std::make_unique<Arena>(e.card_memory, e.shared_arena);
+    card->arena = std::make_unique<Arena>(e.card_memory, shared_arena());
     card->workers = std::make_unique<Workers>(e.card_threads);
     if (!in_use.exchange(true)) pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
     slot = std::move(card);
@@ -134,7 +134,7 @@ int card_properties(int id, openxpu_properties* out) {
     out->l1_bytes = p.l1_bytes;
     out->l2_bytes = p.l2_bytes;
     out->l3_bytes = p.l3_bytes;
-    out->shared_memory = e.shared_arena;
+    out->shared_memory = shared_arena();
     return OPENXPU_OK;
   });
 }
