@@ -1,13 +1,16 @@
 """Collectives between 2, 4 and 8 ranks on this machine: OpenXPU beside Gloo (in torch) and MPI libraries, by size.
 
-Every peer's ranks are started once and sleep between orders, so that the peers take turns in one run. MPI takes part where
-`--mpi` names folders with `mpicc` and `mpirun` (`mpich` and `openmpi` can be had as Python packages too, each in an
-environment of its own). The bound is what memory allows: a rank reads and writes each byte of its tensor once, at the
-bandwidth of a copy that all cores make."""
+Every peer's ranks are started once and sleep between orders, so that the peers take turns in one run; all buffers lie in
+memory that was used before. MPI takes part where `--mpi` names folders with `mpicc` and `mpirun` (`mpich` and `openmpi` can
+be had as Python packages too, each in an environment of its own). OpenXPU and Gloo are called from Python, MPI from C. The
+bound is what memory allows: all ranks together read and write each byte of their tensors once, at the bandwidth of copies
+by all cores. `--write` puts the results into docs/collectives.json and docs/distributed.md; `--render` only writes the page
+again."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import multiprocessing
 import os
@@ -25,7 +28,9 @@ from benchmarks import peers
 
 OPERATIONS = ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "all_to_all")
 SIZES = (8, 1 << 10, 1 << 14, 1 << 17, 1 << 20, 1 << 23, 1 << 26, 1 << 28)
-BUDGET = 0.05  # seconds of one sample, about
+BUDGET = 0.03  # seconds of one sample, about
+LARGE = 1 << 26  # from here on, fewer samples
+MARKS = ("<!-- collectives: python -m benchmarks.collectives --write -->", "<!-- end of collectives -->")
 
 
 # ---- ranks in Python: ours and torch's Gloo --------------------------------------------------------
@@ -37,6 +42,7 @@ def _serve(pipe: Any, make: Any, ranks: int, rank: int, rendezvous: Any) -> None
         run = make(ranks, rank, rendezvous, pipe)
         pipe.send("ready")
         while (order := pipe.recv()) is not None:
+            call = None  # its buffers go first
             call, barrier = run(*order[:2])
             call()
             barrier()
@@ -49,10 +55,18 @@ def _serve(pipe: Any, make: Any, ranks: int, rank: int, rendezvous: Any) -> None
         raise
 
 
+def _bind(ranks: int, rank: int) -> None:
+    """Ranks that can have a core of their own stay on it, as MPI's do."""
+    cores = sorted(os.sched_getaffinity(0))
+    if ranks <= len(cores):
+        os.sched_setaffinity(0, cores[rank : rank + 1])
+
+
 def _ours(ranks: int, rank: int, _: Any, pipe: Any) -> Any:
     import openxpu
     from openxpu.collectives import Group, unique_id
 
+    _bind(ranks, rank)
     openxpu.set_device(rank)
     if rank == 0:
         pipe.send(("id", unique_id()))
@@ -62,22 +76,34 @@ def _ours(ranks: int, rank: int, _: Any, pipe: Any) -> Any:
     def run(operation: str, size: int) -> Any:
         count = size // 4
         part = max(1, count // ranks)
-        whole, parts = openxpu.zeros((count,)), openxpu.zeros((ranks, part))
-        one, out = openxpu.zeros((part,)), openxpu.zeros((count,))
-        gathered = openxpu.zeros((ranks, part))
-        pieces = [parts.view((part,), offset=p * part) for p in range(ranks)]
-        received = [gathered.view((part,), offset=p * part) for p in range(ranks)]
-        calls = {
-            "all_reduce": lambda: group.all_reduce(whole, out=out),
-            "all_gather": lambda: group.all_gather(one, out=gathered),
-            "reduce_scatter": lambda: group.reduce_scatter(parts, out=one),
-            "broadcast": lambda: group.broadcast(whole),
-            "all_to_all": lambda: group.all_to_all(pieces, received),
-        }
+
+        def all_reduce() -> Any:
+            x, out = openxpu.zeros((count,)), openxpu.zeros((count,))
+            return lambda: group.all_reduce(x, out=out)
+
+        def all_gather() -> Any:
+            x, out = openxpu.zeros((part,)), openxpu.zeros((ranks, part))
+            return lambda: group.all_gather(x, out=out)
+
+        def reduce_scatter() -> Any:
+            x, out = openxpu.zeros((ranks, part)), openxpu.zeros((part,))
+            return lambda: group.reduce_scatter(x, out=out)
+
+        def broadcast() -> Any:
+            x = openxpu.zeros((count,))
+            return lambda: group.broadcast(x)
+
+        def all_to_all() -> Any:
+            x, out = openxpu.zeros((ranks * part,)), openxpu.zeros((ranks * part,))
+            gone, come = ([a.view((part,), offset=p * part) for p in range(ranks)] for a in (x, out))
+            return lambda: group.all_to_all(gone, come)
+
+        made = {f.__name__: f for f in (all_reduce, all_gather, reduce_scatter, broadcast, all_to_all)}
+        collective, wait = made[operation](), stream.synchronize
 
         def call() -> None:
-            calls[operation]()
-            stream.synchronize()
+            collective()
+            wait()
 
         def barrier() -> None:
             group.barrier()
@@ -98,16 +124,21 @@ def _gloo(ranks: int, rank: int, rendezvous: str, _: Any) -> Any:
     def run(operation: str, size: int) -> Any:
         count = size // 4
         part = max(1, count // ranks)
-        whole, parts = torch.zeros(count), list(torch.zeros(ranks, part))
-        one, gathered = torch.zeros(part), list(torch.zeros(ranks, part))
-        calls = {
-            "all_reduce": lambda: dist.all_reduce(whole),
-            "all_gather": lambda: dist.all_gather(gathered, one),
-            "reduce_scatter": lambda: dist.reduce_scatter(one, parts),
-            "broadcast": lambda: dist.broadcast(whole, 0),
-            "all_to_all": lambda: dist.all_to_all_single(torch.cat(gathered), torch.cat(parts)),
+        all_parts = ranks * part
+        made: dict[str, Any] = {
+            "all_reduce": lambda x, _: dist.all_reduce(x),
+            "all_gather": lambda x, out: dist.all_gather_into_tensor(out, x),
+            "reduce_scatter": lambda x, out: dist.reduce_scatter_tensor(out, x),
+            "broadcast": lambda x, _: dist.broadcast(x, 0),
+            "all_to_all": lambda x, out: dist.all_to_all_single(out, x),
         }
-        return calls[operation], dist.barrier
+        shapes = {
+            "all_gather": (part, all_parts),
+            "reduce_scatter": (all_parts, part),
+            "all_to_all": (all_parts, all_parts),
+        }
+        x, out = (torch.full((n,), 0.0) for n in shapes.get(operation, (count, 0)))
+        return functools.partial(made[operation], x, out), dist.barrier
 
     return run
 
@@ -159,19 +190,22 @@ class PythonRanks:
 class MpiRanks:
     """benchmarks/mpi_collectives.c under an MPI library's mpirun."""
 
-    def __init__(self, folder: Path, ranks: int, limit: int, scratch: str) -> None:
+    def __init__(self, folder: Path, ranks: int, scratch: str) -> None:
         program = Path(scratch) / f"mpi-{folder.parent.name}"
         if not program.exists():
             source = Path(__file__).with_name("mpi_collectives.c")
             subprocess.run([str(folder / "mpicc"), "-O2", "-o", str(program), str(source)], check=True)
-        command = [str(folder / "mpirun"), "-n", str(ranks), str(program), str(limit)]
-        environment = dict(os.environ)
+        command = [str(folder / "mpirun"), "-n", str(ranks), str(program)]
+        environment, own_core = dict(os.environ), ranks <= len(os.sched_getaffinity(0))
         version = subprocess.run(
             [command[0], "--version"], capture_output=True, text=True, check=False
         ).stdout
         if "Open MPI" in version or "open-mpi" in version:
-            command[1:1] = ["--oversubscribe"]
+            # Ranks that have no core of their own give it up while they wait (--oversubscribe sees to it).
+            command[1:1] = ["--oversubscribe", "--bind-to", "core" if own_core else "none"]
             environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        elif own_core:
+            command[1:1] = ["-bind-to", "core"]
         self.child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -232,6 +266,10 @@ def moved(operation: str, size: int, ranks: int) -> float:
     }[operation]
 
 
+def name_of(folder: Path) -> str:
+    return folder.parent.name.removeprefix("mpi-")
+
+
 def measure(ranks: int, sizes: list[int], mpi: list[Path], rounds: int, quick: bool) -> list[dict[str, Any]]:
     from rich.progress import track
 
@@ -242,16 +280,21 @@ def measure(ranks: int, sizes: list[int], mpi: list[Path], rounds: int, quick: b
             if peers.PEERS["torch"].missing is None:
                 running["gloo"] = PythonRanks(_gloo, ranks, scratch)
             for folder in mpi:
-                running[folder.parent.name] = MpiRanks(folder, ranks, max(sizes), scratch)
-            works = [(o, s) for o in OPERATIONS for s in sizes]
+                running[name_of(folder)] = MpiRanks(folder, ranks, scratch)
+            works = [(o, s) for s in sizes for o in OPERATIONS]
             for operation, size in track(works, f"{ranks} ranks", transient=True):
-                repeats, samples = {}, {name: [] for name in running}
+                samples: dict[str, list[float]] = {name: [] for name in running}
+                repeats = {}
                 for name, peer in running.items():
                     once = peer.seconds(operation, size, 1)
                     repeats[name] = 1 if quick else max(1, min(2000, int(BUDGET / max(once, 1e-6))))
-                for turn in range(rounds):
+                    if repeats[name] == 1:  # as good a sample as the others
+                        samples[name].append(once)
+                turns = min(rounds, 2) if size >= LARGE else rounds
+                for turn in range(turns):
                     for name in list(running)[:: 1 if turn % 2 == 0 else -1]:
-                        samples[name].append(running[name].seconds(operation, size, repeats[name]))
+                        if len(samples[name]) < turns:
+                            samples[name].append(running[name].seconds(operation, size, repeats[name]))
                 ours = samples[peers.OURS]
                 rows.append(
                     {
@@ -273,17 +316,74 @@ def measure(ranks: int, sizes: list[int], mpi: list[Path], rounds: int, quick: b
     return rows
 
 
+# ---- what is shown ---------------------------------------------------------------------------------
+
+
+def amount(size: int) -> str:
+    for unit, factor in (("MB", 1 << 20), ("KB", 1 << 10)):
+        if size >= factor:
+            return f"{size // factor} {unit}"
+    return f"{size} B"
+
+
+def duration(microseconds: float) -> str:
+    return f"{microseconds:.3g} us" if microseconds < 1000 else f"{microseconds / 1000:.3g} ms"
+
+
+def render(found: dict[str, Any]) -> str:
+    """The table of docs/distributed.md."""
+    works = {(row["operation"], row["bytes"], row["ranks"]): row for row in found["works"]}
+    ranks = sorted({key[2] for key in works})
+    names = list(found["works"][0]["ratios"])
+    words = {"gloo": "Gloo in torch", "mpich": "MPICH", "openmpi": "Open MPI"}
+    lines = [
+        f"{peers.describe(found['machine'])} Copies by all cores read and write "
+        f"{found['copy_bytes_per_second'] / 1e9:.1f} GB/s together. In each column: the time of one call, how much of the "
+        f"bound that is, and the times of {', '.join(words.get(n, n) for n in names)} divided by it (above 1 OpenXPU is faster).",
+        "",
+        "| operation | bytes | " + " | ".join(f"{n} ranks" for n in ranks) + " |",
+        "|---|--:|" + "---|" * len(ranks),
+    ]
+    for operation in OPERATIONS:
+        for size in sorted({key[1] for key in works}):
+            cells = []
+            for n in ranks:
+                row = works.get((operation, size, n))
+                if row is None:
+                    cells.append("")
+                    continue
+                ratios = " / ".join(f"{row['ratios'][name]:.2g}" for name in names)
+                share = f", {100 * row['of_bound']:.0f} %" if size >= 1 << 20 else ""
+                cells.append(f"{duration(row['microseconds'])}{share}; {ratios}")
+            lines.append(f"| {operation} | {amount(size)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write(found: dict[str, Any]) -> None:
+    (peers.ROOT / "docs" / "collectives.json").write_text(json.dumps(found, indent=1) + "\n")
+    page = peers.ROOT / "docs" / "distributed.md"
+    before, _, rest = page.read_text().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    page.write_text(f"{before}{MARKS[0]}\n{render(found)}\n{MARKS[1]}{after}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--write", action="store_true", help="write docs/collectives.json and the table")
+    parser.add_argument("--render", action="store_true", help="write the table from docs/collectives.json")
     parser.add_argument("--quick", action="store_true", help="two sizes, one round: does everything run?")
     parser.add_argument("--ranks", default="2,4,8")
     parser.add_argument("--mpi", default="", help="folders with mpicc and mpirun, separated by commas")
-    parser.add_argument("--limit", type=int, default=1 << 26, help="bytes of the largest size")
+    parser.add_argument("--sizes", default="", help="bytes, separated by commas, in place of the usual ones")
+    parser.add_argument("--limit", type=int, default=1 << 28, help="bytes of the largest size")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    sizes = [s for s in SIZES if s <= options.limit]
-    if options.quick:
+    if options.render:
+        write(json.loads((peers.ROOT / "docs" / "collectives.json").read_text()))
+        return
+    sizes = [int(s) for s in options.sizes.split(",") if s] or [s for s in SIZES if s <= options.limit]
+    if options.quick and not options.sizes:
         sizes = [8, 1 << 17]
     mpi = [Path(f) for f in options.mpi.split(",") if f]
     for folder in mpi:
@@ -295,8 +395,11 @@ def main() -> None:
         rows += measure(int(ranks), sizes, mpi, 1 if options.quick else options.rounds, options.quick)
     for row in rows:
         row["of_bound"] = row["moved"] / bandwidth / (row["microseconds"] * 1e-6)
+    found = {"machine": peers.machine(), "copy_bytes_per_second": bandwidth, "works": rows}
+    if options.write:
+        write(found)
     if options.json:
-        json.dump({"machine": peers.machine(), "copy_bytes_per_second": bandwidth, "works": rows}, sys.stdout)
+        json.dump(found, sys.stdout)
         return
     print(peers.describe(peers.machine()))
     print(f"copies on all cores read and write {bandwidth / 1e9:.1f} GB/s together\n")

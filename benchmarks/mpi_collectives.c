@@ -45,19 +45,27 @@ int main(int argc, char** argv) {
   MPI_Init(&argc, &argv);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-  const long limit = argc > 1 ? atol(argv[1]) : 256L << 20;
-  float *in = aligned_alloc(4096, (size_t)limit + 4096),
-        *out = aligned_alloc(4096, (size_t)limit + 4096);
-  if (!in || !out) MPI_Abort(MPI_COMM_WORLD, 1);
-  memset(in, 0, (size_t)limit + 4096);
-  memset(out, 0, (size_t)limit + 4096);
+  float *in = NULL, *out = NULL;
+  long room = 0;
   for (;;) {
     struct order o = {"", 0, 0};
     if (rank == 0 && scanf("%31s %ld %ld", o.operation, &o.bytes, &o.repeats) != 3) o.repeats = 0;
     MPI_Request request;
     MPI_Ibcast(&o, sizeof o, MPI_BYTE, 0, MPI_COMM_WORLD, &request);
     wait_asleep(&request);
-    if (o.repeats <= 0 || o.bytes > limit) break;
+    if (o.repeats <= 0) break;
+    // Both buffers are in place and touched before anything is timed.
+    const long needed = o.bytes + (long)sizeof(float) * ranks;
+    if (needed > room) {
+      free(in);
+      free(out);
+      room = (needed + 4095) / 4096 * 4096;
+      in = aligned_alloc(4096, (size_t)room);
+      out = aligned_alloc(4096, (size_t)room);
+      if (!in || !out) MPI_Abort(MPI_COMM_WORLD, 1);
+      memset(in, 0, (size_t)room);
+      memset(out, 0, (size_t)room);
+    }
     once(&o, rank, ranks, in, out);
     MPI_Barrier(MPI_COMM_WORLD);
     const double start = MPI_Wtime();

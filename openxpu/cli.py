@@ -12,6 +12,16 @@ def _smi(arguments: argparse.Namespace) -> int:
     return run(as_json=arguments.json, watch=arguments.watch)
 
 
+def _topo(arguments: argparse.Namespace) -> int:
+    from openxpu.collectives.topo_command import run
+
+    try:
+        return run(arguments.json)
+    except (RuntimeError, TimeoutError) as error:
+        print(f"openxpu: {error}", file=sys.stderr)
+        return 1
+
+
 def _demo(arguments: argparse.Namespace) -> int:
     try:
         from openxpu.demo.command import run
@@ -118,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version and leave")
     commands = parser.add_subparsers(title="commands", metavar="command")
 
-    smi = commands.add_parser("smi", help="cards, their memory, utilisation and processes")
+    smi = commands.add_parser("smi", help="cards, their memory, utilisation, processes and groups")
     smi.add_argument("--json", action="store_true", help="print JSON")
     smi.add_argument(
         "--watch",
@@ -129,6 +139,10 @@ def _parser() -> argparse.ArgumentParser:
         help="repeat (every second) until interrupted",
     )
     smi.set_defaults(run=_smi)
+
+    topo = commands.add_parser("topo", help="by what path the cards reach each other, and how fast; measured")
+    topo.add_argument("--json", action="store_true", help="print JSON")
+    topo.set_defaults(run=_topo)
 
     demo = commands.add_parser(
         "demo", help="train, export and serve a model on the card, beside Paddle's CPU"

@@ -42,6 +42,12 @@ VARIABLES = (
         "how long a collective waits for a rank that does not come",
     ),
     Variable(
+        "OPENXPU_ADDRESS",
+        "address",
+        "from Paddle's launcher",
+        "this machine's address for the ranks of other machines",
+    ),
+    Variable(
         "OPENXPU_BLOCKING",
         "0, 1",
         "0",
@@ -87,12 +93,6 @@ VARIABLES = (
         'make Paddle take "xpu:<n>" and paddle.device.xpu for the card; 0 leaves Paddle\'s Python code as it is',
     ),
     Variable("OPENXPU_DUMP", "ttir,tile,llvm,asm", "", "compiler stages to write beside the cached kernel"),
-    Variable(
-        "OPENXPU_RUN_DIR",
-        "path",
-        "$XDG_RUNTIME_DIR/openxpu or /tmp/openxpu-<uid>",
-        "where processes publish what they use, for `openxpu smi`",
-    ),
 )
 FALLBACKS = ("allow", "warn", "error")
 DUMPS = ("ttir", "tile", "llvm", "asm")
@@ -118,6 +118,11 @@ def cache_limit() -> int:
             f'OPENXPU_CACHE_LIMIT is "{value}"; give a size such as 2G, 512M or a number of bytes, or 0 for no limit'
         )
     return int(float(parts.group(1)) * 1024 ** " KMGT".index(parts.group(2) or " "))
+
+
+def address() -> str:
+    """Where ranks of other machines reach this one, or "" (OPENXPU_ADDRESS)."""
+    return os.environ.get("OPENXPU_ADDRESS", "")
 
 
 def target() -> str:

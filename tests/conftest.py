@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -59,3 +63,19 @@ def paddle_xpu() -> ModuleType:
             pytest.fail(sentence)
         pytest.skip(sentence)
     return paddle
+
+
+@pytest.fixture
+def cable() -> Iterator[Any]:
+    """Two machines (tests/collectives/machines.py): network name spaces with a cable between them."""
+    from machines import two_machines
+
+    if importlib.util.find_spec("libucx") is None:
+        pytest.skip("UCX is not installed: pip install libucx-cu12")
+    if shutil.which("ip") is None:
+        pytest.skip("there is no `ip` to make network name spaces with: apt install iproute2")
+    try:
+        with two_machines() as made:
+            yield made
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"this system allows no network name spaces: {error.stderr}")

@@ -1,4 +1,6 @@
-// Collective communication between cards of one machine, whose memory every rank can map.
+// Collective communication between cards. This class joins cards of one machine, whose memory every
+// rank can map; create() returns one that joins several machines (machines.h) where the unique id
+// has an address.
 //
 // A communicator is a set of ranks: processes, or cards of one process. The ranks share a control
 // block, an unnamed file that the unique id points to, so that nothing is left behind when a rank
@@ -39,46 +41,73 @@ struct UniqueId {
   int32_t descriptor;  // its file descriptor there
   uint64_t started;    // when that process was started: numbers of processes come again
   uint64_t token;      // random, also inside the control block
-  char machine[64];    // boot id: the same only on one machine
+  char machine[64];    // boot id and name spaces: the same only on one machine
+  char address[64];    // where rank 0 listens for ranks of other machines; "": there are none
+  uint16_t port;
 };
-UniqueId make_unique_id();  // throws Error
+// Throws Error. With an address of this machine the ranks may be on several; then the maker has to
+// be rank 0.
+UniqueId make_unique_id(const std::string& address = "");
 
 class Communicator {
  public:
   // Returns when all ranks are there. Throws Error naming the ranks that are missing.
   static std::unique_ptr<Communicator> create(const UniqueId& id, int ranks, int rank, Card& card);
-  ~Communicator();  // tells the others; work that was enqueued must be done
+  virtual ~Communicator();  // tells the others; work that was enqueued must be done
 
-  int ranks() const;
-  int rank() const;
-  const std::string& name() const;
+  virtual int ranks() const;
+  virtual int rank() const;
+  virtual const std::string& name() const;
+  // How this rank reaches a peer's card memory: "self", "process" (one address space), "memory"
+  // (mapped from another process of the machine), "network". Throws Error.
+  virtual const char* path(int peer) const;
+  virtual Card& card() const;
 
-  // All of these return at once; failures show when the stream is waited for, and every later call
-  // throws Error. Buffers are card memory. `count` is in elements. A buffer may be both input and
-  // output where it begins at the same element; other overlaps are not allowed.
-  void all_reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op,
-                  Stream& stream);
-  void reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op, int root,
-              Stream& stream);
-  void broadcast(const void* in, void* out, uint64_t count, DataType type, int root,
-                 Stream& stream);
+  // All of these return at once, but for the moment in which small ones are done by the caller;
+  // failures show when the stream is waited for, and every later call throws Error. Buffers are
+  // card memory. `count` is in elements. A buffer may be both input and output where it begins at
+  // the same element; other overlaps are not allowed.
+  virtual void all_reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op,
+                          Stream& stream);
+  virtual void reduce(const void* in, void* out, uint64_t count, DataType type, ReduceOp op,
+                      int root, Stream& stream);
+  virtual void broadcast(const void* in, void* out, uint64_t count, DataType type, int root,
+                         Stream& stream);
   // `count` of each rank; out has ranks * count.
-  void all_gather(const void* in, void* out, uint64_t count, DataType type, Stream& stream);
+  virtual void all_gather(const void* in, void* out, uint64_t count, DataType type, Stream& stream);
   // `count` of each rank; in has ranks * count.
-  void reduce_scatter(const void* in, void* out, uint64_t count, DataType type, ReduceOp op,
-                      Stream& stream);
+  virtual void reduce_scatter(const void* in, void* out, uint64_t count, DataType type, ReduceOp op,
+                              Stream& stream);
   // One buffer and one count for each rank, in both directions.
-  void all_to_all(const std::vector<const void*>& in, const std::vector<uint64_t>& in_counts,
-                  const std::vector<void*>& out, const std::vector<uint64_t>& out_counts,
-                  DataType type, Stream& stream);
-  void barrier(Stream& stream);
+  virtual void all_to_all(const std::vector<const void*>& in,
+                          const std::vector<uint64_t>& in_counts, const std::vector<void*>& out,
+                          const std::vector<uint64_t>& out_counts, DataType type, Stream& stream);
+  virtual void barrier(Stream& stream);
   // Buffered: a send does not wait for its receiver.
-  void send(const void* in, uint64_t count, DataType type, int to, Stream& stream);
-  void receive(void* out, uint64_t count, DataType type, int from, Stream& stream);
+  virtual void send(const void* in, uint64_t count, DataType type, int to, Stream& stream);
+  virtual void receive(void* out, uint64_t count, DataType type, int from, Stream& stream);
+
+ protected:
+  friend class Machines;
+  Communicator();
+
+  // For a communicator that is one machine's part of another: what its sentences call its ranks.
+  struct Names {
+    std::vector<int> numbers;  // of the ranks, in the whole
+    int ranks = 0;             // of the whole
+    std::string communicator;  // the whole's name
+  };
+  static std::unique_ptr<Communicator> create_part(const UniqueId& id, const Names& names, int rank,
+                                                   Card& card);
+  void serve(const std::string& what);  // what the next calls are a part of, or ""
+  void set_abroad(bool abroad);         // this rank waits for another machine: be patient with it
+  void look();                          // throws Error when a rank has failed
+  void give_up(const std::string& sentence) noexcept;  // this rank has failed
 
  private:
-  Communicator();
   struct State;
+  static std::unique_ptr<Communicator> create(const UniqueId& id, int ranks, int rank, Card& card,
+                                              const Names& names);
   std::shared_ptr<State> state_;
 };
 

@@ -20,9 +20,15 @@ void Word::raise(uint32_t to) {
     syscall(SYS_futex, &value, FUTEX_WAKE, 1 << 30, nullptr, nullptr, 0);
 }
 
-bool Word::wait(uint32_t target, int64_t timeout_ns) {
-  // Ranks can be more than cores: the processor is given away early.
-  if (host::spin_until([&] { return reached(target); }, 3000, 60000)) return true;
+bool Word::spin(uint32_t target, bool crowded) const {
+  const auto ready = [&] { return reached(target); };
+  // With a core for each rank the other is hardly late, and who gives a core away may get it back
+  // much later; but it may also be the other one that was put behind this one.
+  return host::spin_until(ready, crowded ? 0 : kPatience / 2,
+                          crowded ? kCrowdedPatience : kPatience / 2);
+}
+
+bool Word::sleep(uint32_t target, int64_t timeout_ns) {
   const timespec t{static_cast<time_t>(timeout_ns / 1000000000),
                    static_cast<long>(timeout_ns % 1000000000)};
   sleepers.fetch_add(1, std::memory_order_seq_cst);

@@ -119,7 +119,7 @@ INLINE void fold(const void* const* sources, int count, uint64_t begin, uint64_t
       const T* next = static_cast<const T*>(sources[s]) + at;
       for (uint64_t i = 0; i < n; i++) sums[i] = Op::apply(sums[i], static_cast<A>(widen(next[i])));
     }
-    T* to = static_cast<T*>(out) + at;
+    T* to = static_cast<T*>(out) + (at - begin);
     if (kAverage) {
       for (uint64_t i = 0; i < n; i++) sums[i] = static_cast<A>(sums[i] / static_cast<A>(count));
     }

@@ -1,7 +1,9 @@
 // Communication between cards (the xccl_* part of Paddle's device table): Paddle's communicators,
 // types and reductions as those of csrc/collectives, on the stream that Paddle names.
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -89,13 +91,32 @@ C_Status enqueue(C_Stream stream, F&& body) {
   });
 }
 
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+std::string host_of(const std::string& endpoint) {  // of "10.0.0.1:6070" or "[fd00::1]:6070"
+  const std::string host = endpoint.substr(0, endpoint.rfind(':'));
+  return host.size() > 2 && host[0] == '[' ? host.substr(1, host.size() - 2) : host;
+}
+
+// Where ranks of other machines find this one: "" where Paddle's launcher says that there are none.
+std::string own_address() {
+  if (const std::string chosen = variable("OPENXPU_ADDRESS"); !chosen.empty()) return chosen;
+  const std::string own = host_of(variable("PADDLE_CURRENT_ENDPOINT"));
+  std::stringstream all(variable("PADDLE_TRAINER_ENDPOINTS"));
+  for (std::string endpoint; std::getline(all, endpoint, ',');)
+    if (host_of(endpoint) != own) return own;
+  return "";
+}
+
 C_Status unique_id_size(size_t* size) {
   *size = sizeof(UniqueId);
   return C_SUCCESS;
 }
 C_Status unique_id(C_CCLRootId* out) {
   return guarded([&] {
-    const UniqueId id = make_unique_id();
+    const UniqueId id = make_unique_id(own_address());
     std::memcpy(out->data, &id, sizeof id);
   });
 }

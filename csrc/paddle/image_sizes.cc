@@ -1,6 +1,7 @@
 // Sizes of images that shape inference leaves open: interpolation to a size that a tensor holds,
 // crops.
 #include "bridge.h"
+#include "host_value.h"
 #include "kernel_table.h"
 #include "output_sizes.h"
 
@@ -46,7 +47,7 @@ void size_interpolation(const Arg* kinds, const void* const* args) {
       meta.strides = meta.dims;
       if (factors->numel() > 1) meta.offset += i * phi::SizeOf(meta.dtype);
       one.set_meta(meta);
-      dims[first + i] = static_cast<int64_t>(x.dims()[first + i] * phi::Scalar(one).to<float>());
+      dims[first + i] = static_cast<int64_t>(x.dims()[first + i] * host_value(one).to<float>());
     }
   }
   out->Resize(dims);

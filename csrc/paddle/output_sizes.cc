@@ -8,6 +8,7 @@
 
 #include "bridge.h"
 #include "error.h"
+#include "host_value.h"
 #include "kernel_table.h"
 
 namespace openxpu::paddle_plugin {
@@ -55,8 +56,9 @@ int64_t arange_extent(phi::DataType dtype, const phi::Scalar& start, const phi::
 void arange_tensor(const phi::CustomContext& context, const void* const* args) {
   auto* out = as<phi::DenseTensor*>(args[3]);
   const auto dtype = as<phi::DenseTensor>(args[0]).dtype();
-  const phi::Scalar start(as<phi::DenseTensor>(args[0])), end(as<phi::DenseTensor>(args[1])),
-      step(as<phi::DenseTensor>(args[2]));
+  const phi::Scalar start = host_value(as<phi::DenseTensor>(args[0])),
+                    end = host_value(as<phi::DenseTensor>(args[1])),
+                    step = host_value(as<phi::DenseTensor>(args[2]));
   out->Resize({arange_extent(dtype, start, end, step)});
   static Kernel* const arange = find_kernel("arange");
   constexpr Arg kinds[] = {Arg::kScalar, Arg::kScalar, Arg::kScalar, Arg::kOutput};
@@ -77,7 +79,7 @@ void size_arange(const void* const* args) {
 template <int place>
 void size_spaced(const void* const* args) {
   auto* out = as<phi::DenseTensor*>(args[place]);
-  out->Resize({phi::Scalar(as<phi::DenseTensor>(args[2])).to<int64_t>()});
+  out->Resize({host_value(as<phi::DenseTensor>(args[2])).to<int64_t>()});
 }
 
 // (..., source, target, ..., reduction, size, out, counts): as many nodes receive as there are, or

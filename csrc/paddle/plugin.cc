@@ -7,6 +7,7 @@
 #include <cstring>
 #include <exception>
 
+#include "card_group.h"
 #include "device.h"
 #include "device_kernels.h"
 #include "fallback.h"
@@ -79,6 +80,9 @@ static void init(CustomRuntimeParams* params) {
   connect_device_kernels();
   connect_shared_kernels();
   connect_output_sizes();
+  connect_sync_batch_norm();
+  connect_program_collectives();
+  register_reshard_functions();
   if (!install_fallback_hooks()) {
     std::fprintf(stderr,
                  "OpenXPU: this Paddle build hides its kernel selection, so CPU fallbacks will not "

@@ -163,6 +163,12 @@ void Stream::synchronize(const Interrupt& interrupt) {
                      interrupt);
 }
 
+bool Stream::synchronize_at_once() {
+  const int status = driver().stream_wait(handle_, 0);
+  if (status != OPENXPU_NOT_READY) check(status);
+  return status == OPENXPU_OK;
+}
+
 void Stream::wait(const Event& event) {
   check(driver().stream_wait_event(handle_, event.handle()));
 }
@@ -176,6 +182,9 @@ void Stream::fill(void* dst, int byte, uint64_t bytes) {
 }
 void Stream::host_function(void (*function)(void*), void* data, const char* name) {
   check(driver().stream_host_function(handle_, function, data, name));
+}
+void Stream::attempt(int (*attempt)(void*, uint64_t), void* data, const char* name, bool at_once) {
+  check(driver().stream_attempt(handle_, attempt, data, name, at_once));
 }
 
 void* Stream::workspace(uint64_t bytes) {

@@ -65,6 +65,8 @@ class Stream {
   // Waits for all work that was enqueued; throws LaunchError with the first failure since the last
   // call.
   void synchronize(const Interrupt& interrupt = nullptr);
+  // As synchronize, when all work is done; false: it is not.
+  bool synchronize_at_once();
   void wait(const Event& event);  // binds to the event's latest record as of now
   void record(Event& event);
   void launch(const openxpu_launch& launch);
@@ -73,6 +75,9 @@ class Stream {
   void fill(void* dst, int byte, uint64_t bytes);
   // Runs on the stream's thread at this point of the queue; what it throws is the stream's failure.
   void host_function(void (*function)(void*), void* data, const char* name = "host function");
+  // Work that waits for others, attempted by the caller first: see driver.h, stream_attempt.
+  void attempt(int (*attempt)(void*, uint64_t until_ns), void* data, const char* name,
+               bool at_once);
 
  private:
   friend class Plan;

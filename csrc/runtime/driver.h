@@ -144,6 +144,14 @@ typedef struct openxpu_driver {
   /* Whole pages that fault when they are touched, until they are opened again; null where the chip
    * cannot. */
   int (*memory_protect)(int card, uint64_t address, uint64_t bytes, int open);
+
+  /* Work that waits for others. attempt(data, until_ns) returns 1 when it is done; 0: not by
+   * `until_ns` (0: however long it takes; a time that is past: a short look), to be called again.
+   * With `at_once`, on a stream that has nothing else to do, the caller takes that look, and nobody
+   * has to be woken when it is enough; later whoever waits for the stream attempts it, or the
+   * stream's thread. */
+  int (*stream_attempt)(openxpu_stream stream, int (*attempt)(void*, uint64_t until_ns), void* data,
+                        const char* name, int at_once);
 } openxpu_driver;
 
 /* The driver that this build uses. */

@@ -72,13 +72,9 @@ Environment read() {
   e.poison = whole_number("OPENXPU_POISON", -1, 0, 255);
   e.guard = yes_or_no("OPENXPU_GUARD");
   std::string arena = text_of("OPENXPU_ARENA");
-  if (arena.empty()) {
-    // Ranks of a card group map each other's memory. Everyone else gets anonymous memory, because
-    // only that comes in huge pages where the system keeps them from shared memory.
-    e.shared_arena = std::atoi(text_of("PADDLE_TRAINERS_NUM").c_str()) > 1;
-  } else if (arena == "shared" || arena == "private") {
+  if (arena == "shared" || arena == "private") {
     e.shared_arena = arena == "shared";
-  } else {
+  } else if (!arena.empty()) {
     throw Error("OPENXPU_ARENA is \"" + arena + "\"; give \"private\" or \"shared\".");
   }
   const std::string limit = text_of("OPENXPU_COLLECTIVE_TIMEOUT");
@@ -89,13 +85,6 @@ Environment read() {
       throw Error("OPENXPU_COLLECTIVE_TIMEOUT is \"" + limit +
                   "\"; give seconds above zero, such as 60.");
     e.collective_timeout_ns = static_cast<int64_t>(seconds * 1e9);
-  }
-  e.run_directory = text_of("OPENXPU_RUN_DIR");
-  if (e.run_directory.empty()) {
-    std::string base = text_of("XDG_RUNTIME_DIR");
-    e.run_directory = !base.empty() && access(base.c_str(), W_OK) == 0
-                          ? base + "/openxpu"
-                          : "/tmp/openxpu-" + std::to_string(getuid());
   }
   return e;
 }
@@ -120,6 +109,10 @@ int64_t parse_bytes(const char* variable, const std::string& text) {
     throw Error(std::string(variable) + " is \"" + text +
                 "\"; give a size such as 4G, 512M or 1000000 (bytes).");
   return static_cast<int64_t>(value * factor);
+}
+
+bool shared_arena() {
+  return environment().shared_arena.value_or(std::atoi(text_of("PADDLE_TRAINERS_NUM").c_str()) > 1);
 }
 
 const Environment& environment() {

@@ -1,136 +1,143 @@
-// Publishes and reads the process records in the run directory (environment.h).
+// Publishes this process's record and reads those of others, by /proc/<pid>/fd.
 #include "records.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
+#include <memory>
 #include <mutex>
-#include <sstream>
 #include <string>
-
-#include "environment.h"
 
 namespace openxpu {
 namespace {
 
-constexpr uint64_t kMagic = 0x31756E6570786F31;  // changes with the layout
-constexpr int kCards = 64;
+constexpr uint64_t kMagic = 0x32756E6570786F31;  // changes with the layout
+constexpr int kCards = 64, kGroups = 128;
+constexpr char kName[] = "openxpu-process";
+constexpr char kLink[] = "/memfd:openxpu-process (deleted)";
+
+struct Group {
+  std::atomic<GroupState> state;  // kNone: free
+  int32_t card, rank, ranks;
+  char name[64];
+};
 
 struct File {
   uint64_t magic;
-  int64_t pid;
-  uint64_t started;  // the process's start time: a recycled pid is another process
+  int64_t pid;  // a forked child has the descriptor, too
   CardRecord cards[kCards];
+  Group groups[kGroups];
 };
 
-// Clock ticks since boot at which a process started, or 0 when there is no such process.
-uint64_t start_time(int64_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  size_t end = text.rfind(')');  // the name before it may hold anything
-  if (end == std::string::npos) return 0;
-  std::istringstream rest(text.substr(end + 2));
-  std::string field;
-  for (int i = 3; i <= 22; i++) rest >> field;
-  return std::strtoull(field.c_str(), nullptr, 10);
-}
-
-bool own_directory(const std::string& path) {
-  mkdir(path.c_str(), 0700);
-  struct stat info;
-  return lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == getuid();
-}
-
-std::string published;  // path of this process's file
-pid_t publisher = 0;
-
-void withdraw() {
-  if (!published.empty() && getpid() == publisher) unlink(published.c_str());
-}
-
 File* publish() {
-  const std::string& directory = environment().run_directory;
-  File* file = nullptr;
-  if (own_directory(directory)) {
-    std::string path = directory + "/" + std::to_string(getpid());
-    unlink(path.c_str());
-    int fd = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0) {
-      if (ftruncate(fd, sizeof(File)) == 0) {
-        void* memory = mmap(nullptr, sizeof(File), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        if (memory != MAP_FAILED) {
-          file = static_cast<File*>(memory);
-          published = path;
-          publisher = getpid();
-          std::atexit(withdraw);
-        }
-      }
-      close(fd);
-      if (!file) unlink(path.c_str());
-    }
+  void* memory = MAP_FAILED;
+  const int fd = memfd_create(kName, MFD_CLOEXEC);  // open until the end: others find it
+  if (fd >= 0 && ftruncate(fd, sizeof(File)) == 0)
+    memory = mmap(nullptr, sizeof(File), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED) {
+    if (fd >= 0) close(fd);
+    memory = std::calloc(1, sizeof(File));
   }
-  if (!file) file = static_cast<File*>(std::calloc(1, sizeof(File)));
+  File* file = static_cast<File*>(memory);
   file->pid = getpid();
-  file->started = start_time(getpid());
   std::atomic_thread_fence(std::memory_order_release);
   file->magic = kMagic;
   return file;
 }
 
+File& own() {
+  static File* file = publish();
+  return *file;
+}
+
+std::mutex& slots() {
+  static auto* mutex = new std::mutex;  // groups may end after static destructors
+  return *mutex;
+}
+
+// The record of a process, read at once: a mapping would fault if its owner cut the file.
+std::unique_ptr<File> read_record(const std::string& pid) {
+  const std::string folder = "/proc/" + pid + "/fd/";
+  DIR* list = opendir(folder.c_str());  // refused: it is another user's
+  if (!list) return nullptr;
+  std::unique_ptr<File> found;
+  while (dirent* entry = readdir(list)) {
+    char link[sizeof kLink] = {};
+    const std::string path = folder + entry->d_name;
+    if (readlink(path.c_str(), link, sizeof link) != sizeof kLink - 1 ||
+        std::strncmp(link, kLink, sizeof kLink - 1) != 0)
+      continue;
+    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) continue;
+    auto file = std::make_unique<File>();
+    const bool whole = pread(fd, static_cast<void*>(file.get()), sizeof(File), 0) == sizeof(File);
+    close(fd);
+    if (!whole || file->magic != kMagic || std::to_string(file->pid) != pid) continue;
+    found = std::move(file);
+    break;
+  }
+  closedir(list);
+  return found;
+}
+
 }  // namespace
 
-CardRecord& card_record(int card) {
-  static File* file = publish();
-  return file->cards[card];
+CardRecord& card_record(int card) { return own().cards[card]; }
+
+GroupRecord::GroupRecord(const std::string& name, int card, int rank, int ranks) {
+  std::lock_guard<std::mutex> lock(slots());
+  for (int i = 0; i < kGroups && slot_ < 0; i++) {
+    Group& group = own().groups[i];
+    if (group.state.load() != GroupState::kNone) continue;
+    slot_ = i;
+    group.card = card;
+    group.rank = rank;
+    group.ranks = ranks;
+    std::snprintf(group.name, sizeof group.name, "%s", name.c_str());
+    group.state.store(GroupState::kJoining);
+  }
+}
+
+GroupRecord::~GroupRecord() { set(GroupState::kNone); }
+
+void GroupRecord::set(GroupState state) {
+  // A forked child shares the file, and is no rank.
+  if (slot_ >= 0 && own().pid == getpid()) own().groups[slot_].state.store(state);
 }
 
 std::vector<ProcessReport> process_reports() {
   std::vector<ProcessReport> reports;
-  const std::string& directory = environment().run_directory;
-  DIR* list = opendir(directory.c_str());
+  DIR* list = opendir("/proc");
   if (!list) return reports;
+  timespec t;
   while (dirent* entry = readdir(list)) {
-    char* end = nullptr;
-    int64_t pid = std::strtoll(entry->d_name, &end, 10);
-    if (pid <= 0 || *end != '\0') continue;
-    std::string path = directory + "/" + entry->d_name;
-    uint64_t started = start_time(pid);
-    if (started == 0) {
-      unlink(path.c_str());
-      continue;
-    }
-    int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0) continue;
-    struct stat info;
-    void* memory = MAP_FAILED;
-    if (fstat(fd, &info) == 0 && info.st_size >= static_cast<off_t>(sizeof(File)))
-      memory = mmap(nullptr, sizeof(File), PROT_READ, MAP_SHARED, fd, 0);
-    close(fd);
-    if (memory == MAP_FAILED) continue;
-    const auto* file = static_cast<const File*>(memory);
-    if (file->magic == kMagic && file->started != started) {
-      unlink(path.c_str());
-    } else if (file->magic == kMagic) {
-      timespec t;
-      clock_gettime(CLOCK_MONOTONIC, &t);
-      uint64_t now =
-          static_cast<uint64_t>(t.tv_sec) * 1000000000u + static_cast<uint64_t>(t.tv_nsec);
-      for (int i = 0; i < kCards; i++) {
-        const CardRecord& c = file->cards[i];
-        if (c.opened == 0) continue;
-        uint64_t since = c.busy_since_ns, total = c.busy_total_ns;
-        reports.push_back({pid, i, c.used, c.peak, c.limit,
-                           total + (since != 0 && now > since ? now - since : 0)});
+    if (std::strspn(entry->d_name, "0123456789") != std::strlen(entry->d_name)) continue;
+    const auto file = read_record(entry->d_name);
+    if (!file) continue;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    const uint64_t now =
+        static_cast<uint64_t>(t.tv_sec) * 1000000000u + static_cast<uint64_t>(t.tv_nsec);
+    for (int i = 0; i < kCards; i++) {
+      const CardRecord& c = file->cards[i];
+      if (c.opened == 0) continue;
+      const uint64_t since = c.busy_since_ns, total = c.busy_total_ns;
+      ProcessReport report{file->pid, i,
+                           c.used,    c.peak,
+                           c.limit,   total + (since != 0 && now > since ? now - since : 0),
+                           {}};
+      for (Group& group : file->groups) {
+        group.name[sizeof group.name - 1] = 0;
+        if (group.state != GroupState::kNone && group.card == i)
+          report.groups.push_back({group.name, group.rank, group.ranks, group.state});
       }
+      reports.push_back(std::move(report));
     }
-    munmap(memory, sizeof(File));
   }
   closedir(list);
   return reports;

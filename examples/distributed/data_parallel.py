@@ -4,16 +4,22 @@ import gpt
 import paddle
 import paddle.distributed as dist
 
-paddle.set_device("xpu")
-group = dist.init_parallel_env() if dist.get_world_size() > 1 else None
-model = gpt.model()
-optimizer = gpt.optimizer(model.parameters())
-if group is not None:
-    model = paddle.DataParallel(model)
-for step in range(gpt.STEPS):
-    tokens, labels = gpt.batch(step, dist.get_rank(), dist.get_world_size())
-    loss = gpt.Loss()(model(tokens), labels)
-    loss.backward()
-    optimizer.step()
-    optimizer.clear_grad()
-    gpt.report(step, loss, group)
+
+def train():
+    paddle.set_device("xpu")
+    group = dist.init_parallel_env() if dist.get_world_size() > 1 else None
+    model = gpt.model()
+    optimizer = gpt.optimizer(model.parameters())
+    if group is not None:
+        model = paddle.DataParallel(model)
+    for step in range(gpt.STEPS):
+        tokens, labels = gpt.batch(step, dist.get_rank(), dist.get_world_size())
+        loss = gpt.Loss()(model(tokens), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        gpt.report(step, loss, group)
+
+
+if __name__ == "__main__":
+    train()

@@ -1,6 +1,7 @@
 # A small GPT of plain Paddle layers: the model that all examples of this folder train.
 """Its weights come from names and not from a generator, so that every split of the model starts from the same numbers."""
 
+import os
 import zlib
 
 import numpy as np
@@ -10,7 +11,8 @@ from paddle import nn
 from paddle.distributed import fleet
 from paddle.distributed.fleet import meta_parallel
 
-VOCABULARY, WIDTH, HEADS, LAYERS, LENGTH, BATCH, STEPS = 64, 32, 4, 4, 16, 16, 10
+VOCABULARY, WIDTH, HEADS, LENGTH, BATCH, STEPS = 64, 32, 4, 16, 16, 10
+LAYERS = int(os.environ.get("GPT_LAYERS", "4"))
 
 
 def tensor_degree():
@@ -69,12 +71,15 @@ class Block(nn.Layer):
         self.up, self.down = widen(WIDTH, 4 * WIDTH), narrow(4 * WIDTH, WIDTH)
         fill(self, f"block{number}")
 
-    def forward(self, x):
+    def attend(self, x):
         batch, length, _ = x.shape
         # Columns are ordered by head, so that a card holds whole heads.
         q, k, v = self.qkv(self.norm1(x)).reshape([batch, length, -1, 3, WIDTH // HEADS]).unbind(3)
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(seen.reshape([batch, length, -1]))
+        return x + self.out(seen.reshape([batch, length, -1]))
+
+    def forward(self, x):
+        x = self.attend(x)
         return x + self.down(F.gelu(self.up(self.norm2(x))))
 
 
@@ -109,18 +114,23 @@ def optimizer(parameters):
     return paddle.optimizer.AdamW(1e-3, parameters=parameters, weight_decay=0.01)
 
 
+def rows(step):
+    """Tokens and the tokens that follow them, as NumPy arrays."""
+    drawn = np.random.default_rng(step).integers(0, VOCABULARY, (BATCH, LENGTH + 1))
+    return drawn[:, :-1], drawn[:, 1:]
+
+
 def batch(step, part=0, parts=1):
-    """Tokens and the tokens that follow them: the rows of one of several data-parallel parts."""
-    rows = np.random.default_rng(step).integers(0, VOCABULARY, (BATCH, LENGTH + 1))
-    rows = np.split(rows, parts)[part]
-    return paddle.to_tensor(rows[:, :-1]), paddle.to_tensor(rows[:, 1:])
+    """The rows of one of several data-parallel parts."""
+    return tuple(paddle.to_tensor(np.split(half, parts)[part]) for half in rows(step))
 
 
 def report(step, loss, group=None):
-    """Prints the loss of the whole batch: the mean of the parts'."""
+    """Prints and returns the loss of the whole batch: the mean of the parts'."""
     loss = loss.detach().clone()
     if group is not None and group.nranks > 1:
         paddle.distributed.all_reduce(loss, group=group)
         loss = loss / group.nranks
     if paddle.distributed.get_rank() == 0:
         print(f"step {step} loss {loss.item():.7f}", flush=True)
+    return loss.item()

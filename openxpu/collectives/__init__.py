@@ -1,6 +1,7 @@
 # Collective communication between cards: groups of ranks, and a way to start them.
-"""A rank is a process with one card, on this machine. `spawn` starts ranks and joins them to a group; programs that are
-started otherwise make a unique id on rank 0, hand it to the others by any means, and call `Group`."""
+"""A rank is a process with one card. `spawn` starts ranks on this machine and joins them to a group; programs that are
+started otherwise, also on several machines, make a unique id on rank 0, hand it to the others by any means, and call
+`Group`."""
 
 from openxpu.collectives.group import Group, unique_id
 from openxpu.collectives.spawn import spawn

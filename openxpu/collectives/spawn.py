@@ -5,6 +5,8 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any, cast
@@ -49,6 +51,7 @@ def spawn(function: Callable[..., Any], ranks: int, *arguments: Any, timeout: fl
 def _collect(pipes: list[Any], timeout: float) -> list[Any]:
     found: dict[int, Any] = {}
     failures: dict[int, str] = {}
+    named = False
     numbers = {id(pipe): rank for rank, pipe in enumerate(pipes)}
     waiting = list(pipes)
     while waiting:
@@ -62,10 +65,12 @@ def _collect(pipes: list[Any], timeout: float) -> list[Any]:
                 kind, value = pipe.recv()
             except (EOFError, ConnectionResetError):
                 kind, value = "failed", "the process died"
-            if kind == "id":
-                for other in pipes:
+            if kind == "id" or (rank == 0 and not named):
+                named = True
+                for other in pipes if kind == "id" else pipes[1:]:
                     with contextlib.suppress(BrokenPipeError):  # it died: its own turn tells
-                        other.send(value)
+                        other.send(value if kind == "id" else None)
+            if kind == "id":
                 continue
             waiting.remove(pipe)
             (found if kind == "done" else failures)[rank] = value
@@ -75,7 +80,16 @@ def _collect(pipes: list[Any], timeout: float) -> list[Any]:
     return [found[rank] for rank in range(len(pipes))]
 
 
+def _end_with_parent() -> None:
+    """Whoever started the rank may be killed, and then nobody else ends it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _rank(pipe: Any, function: Callable[..., Any], ranks: int, rank: int, arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         from openxpu.collectives.group import Group, unique_id
         from openxpu.runtime.device import set_device, synchronize
@@ -83,7 +97,10 @@ def _rank(pipe: Any, function: Callable[..., Any], ranks: int, rank: int, argume
         set_device(rank)
         if rank == 0:
             pipe.send(("id", unique_id()))
-        group = Group(pipe.recv(), ranks, rank)
+        name = pipe.recv()
+        if name is None:
+            raise RuntimeError("rank 0 failed before it had made the group")
+        group = Group(name, ranks, rank)
         value = function(group, *arguments)
         synchronize()
         pipe.send(("done", value))

@@ -15,8 +15,12 @@ from llvmlite import ir
 
 from openxpu.compiler.target import Target
 
-F32, I32, F64 = ir.FloatType(), ir.IntType(32), ir.DoubleType()
-_LARGE = 157  # biased exponent of 2^30, from which on sin and cos reduce their argument by tables
+F32, I32, F64, I64 = ir.FloatType(), ir.IntType(32), ir.DoubleType(), ir.IntType(64)
+# (2^r - 1) / r for |r| <= 1/2, and (log2(1 + s) - log2(1 - s)) / s in s^2 for |s| <= 0.1716
+_EXP2 = [0.6931472, 0.2402265, 0.055504102, 0.009618038, 0.0013333935, 0.00015466756, 1.5196157e-05]
+_ATANH = [2.885390081790079, 0.9617966733501314, 0.5770835832566528, 0.41167282750892736, 0.3407279993789469]
+_WIDE = 143  # biased exponent of 2^16, from which on sin and cos reduce their argument in f64
+_LARGE = 157  # that of 2^30, from which on they do it by tables
 
 
 @functools.cache
@@ -58,7 +62,8 @@ class FloatMath:
         self.lanes = like.type.count if isinstance(like.type, ir.VectorType) else 0
         self.int_type = ir.VectorType(I32, self.lanes) if self.lanes else I32
         self.intrinsic = intrinsic
-        self.avx512 = target.avx512
+        self.target = target
+        self.avx512 = target.avx512 and self.lanes in (4, 8, 16)
         self.fused = target.fused
 
     # small words --------------------------------------------------------------------------
@@ -116,20 +121,21 @@ class FloatMath:
         integer = self.b.sub(self.bits(shifted), self.i(0x4B400000))
         return self.b.fsub(shifted, magic), integer
 
+    def _instruction(self, name: str, arguments: list[Any], rounds: bool = True) -> Any:
+        """An AVX-512 instruction of all lanes; its last argument is what masked lanes would keep."""
+        width, bits = self.lanes * 32, max(8, self.lanes)
+        arguments = [*arguments, ir.Constant(ir.IntType(bits), (1 << bits) - 1)]
+        if width == 512 and rounds:
+            arguments.append(ir.Constant(I32, 4))
+        kind = "" if name == "rcp14" else "mask."
+        return self.intrinsic(self.b, f"!llvm.x86.avx512.{kind}{name}.ps.{width}", self.type, arguments)
+
     def scale(self, p: Any, nf: Any, n: Any) -> Any:
         """p * 2^n with gradual underflow and overflow to infinity."""
-        if self.avx512 and self.lanes in (4, 8, 16):
-            width = self.lanes * 32
-            mask_bits = max(8, self.lanes)
-            arguments = [
-                p,
-                nf,
-                p,
-                ir.Constant(ir.IntType(mask_bits), (1 << mask_bits) - 1),
-            ]
-            if width == 512:
-                arguments.append(ir.Constant(I32, 4))
-            return self.intrinsic(self.b, f"!llvm.x86.avx512.mask.scalef.ps.{width}", self.type, arguments)
+        # Nothing is left below 2^-150, and processors take a hundred times as long to find that out by multiplying.
+        p = self.select(self.less(nf, self.f(-150.5)), self.f(0.0), p)
+        if self.avx512:
+            return self._instruction("scalef", [p, nf, p])
         half = self.b.ashr(n, self.i(1))
         rest = self.b.sub(n, half)
         for part in (half, rest):
@@ -140,8 +146,10 @@ class FloatMath:
     # functions ----------------------------------------------------------------------------
 
     def exp(self, x: Any) -> Any:
+        return self._exp(self.clamp(x, -105.0, 89.0))
+
+    def _exp(self, x: Any) -> Any:
         """exp = 2^n * exp(r), |r| <= ln2/2."""
-        x = self.clamp(x, -104.0, 89.0)
         nf, n = self.round_split(self.b.fmul(x, self.f(1.4426950408889634)))
         r = self.fma(nf, self.f(-0.693145751953125), x)
         r = self.fma(nf, self.f(-1.4286068203094172e-06), r)
@@ -153,19 +161,119 @@ class FloatMath:
         x = self.clamp(x, -151.0, 129.0)
         nf, n = self.round_split(x)
         r = self.b.fsub(x, nf)
-        p = self.poly(
-            r,
-            [
-                0.6931472,
-                0.2402265,
-                0.055504102,
-                0.009618038,
-                0.0013333935,
-                0.00015466756,
-                1.5196157e-05,
-            ],
+        return self.scale(self.fma(self.poly(r, _EXP2), r, self.f(1.0)), nf, n)
+
+    def _wide(self) -> tuple[Any, Any, Callable[[float], ir.Constant], Callable[[int], ir.Constant]]:
+        """f64 and i64 of as many lanes, and makers of their constants."""
+
+        def maker(element: Any, type: Any) -> Callable[[Any], ir.Constant]:
+            def make(value: Any) -> ir.Constant:
+                one = ir.Constant(element, value)
+                return ir.Constant(type, [one] * self.lanes) if self.lanes else one
+
+            return make
+
+        double, integer = (ir.VectorType(t, self.lanes) if self.lanes else t for t in (F64, I64))
+        return double, integer, maker(F64, double), maker(I64, integer)
+
+    def pow(self, x: Any, y: Any) -> Any:
+        """2^(y log2|x|), the logarithm in f64 by the series of the inverse hyperbolic tangent, fitted to 2^-37: its error
+        times the largest exponent is far below the last place."""
+        b, (double, integer, d, i) = self.b, self._wide()
+        size = self.abs(x)
+        a = b.fpext(size, double)
+        bits = b.bitcast(a, integer)
+        root = 0x3FE6A09E667F3BCD  # of 1/2: mantissas lie between it and its inverse
+        shifted = b.add(bits, i(0x3FF0000000000000 - root))
+        exponent = b.or_(b.lshr(shifted, i(52)), i(0x4330000000000000))  # 2^52 and the biased exponent
+        e = b.fsub(b.bitcast(exponent, double), d(4503599627370496.0 + 1023.0))
+        m = b.bitcast(b.add(b.and_(shifted, i(0xFFFFFFFFFFFFF)), i(root)), double)
+
+        def fma(*values: Any) -> Any:
+            return self.intrinsic(b, "llvm.fma" if self.fused else "llvm.fmuladd", double, list(values))
+
+        s = b.fdiv(b.fsub(m, d(1.0)), b.fadd(m, d(1.0)))
+        z = b.fmul(s, s)
+        p = d(_ATANH[-1])
+        for c in reversed(_ATANH[:-1]):
+            p = fma(p, z, d(c))
+        log = fma(p, s, e)
+        log = b.select(b.fcmp_ordered("<", a, d(math.inf)), log, a)  # infinity and NaN
+        log = b.select(b.fcmp_ordered("==", a, d(0.0)), d(-math.inf), log)
+        power = b.fpext(y, double)
+        t = b.fmul(power, log)
+        t = b.select(b.fcmp_ordered("<", d(200.0), t), d(200.0), t)
+        t = b.select(b.fcmp_ordered("<", t, d(-200.0)), d(-200.0), t)
+        one = b.or_(b.fcmp_ordered("==", log, d(0.0)), b.fcmp_ordered("==", power, d(0.0)))
+        t = b.select(one, d(0.0), t)
+        magic = d(6755399441055744.0)  # 1.5 * 2^52
+        sum_ = b.fadd(t, magic)
+        n = b.fsub(sum_, magic)
+        r = b.fptrunc(b.fsub(t, n), self.type)
+        whole = b.trunc(b.bitcast(sum_, integer), self.int_type)
+        p = self.fma(self.poly(r, _EXP2), r, self.f(1.0))
+        result = self.scale(p, b.fptrunc(n, self.type), whole)
+        # Of negative numbers: the sign for odd powers, no number for others than whole ones.
+        half = b.fmul(y, self.f(0.5))
+        down, halved = (self.intrinsic(b, "llvm.trunc", self.type, [v]) for v in (y, half))
+        odd = b.and_(b.fcmp_ordered("==", down, y), b.fcmp_ordered("!=", halved, half))
+        sign = b.and_(self.bits(x), self.i(-0x80000000))
+        result = self.select(odd, self.as_float(b.or_(self.bits(result), sign)), result)
+        negative = b.and_(self.less(x, self.f(0.0)), self.less(self.f(-math.inf), x))
+        lost = b.and_(negative, b.fcmp_unordered("!=", down, y))
+        return self.select(lost, self.f(math.nan), result)
+
+    def fmod(self, x: Any, y: Any) -> Any:
+        """x - q y in f64, exact where the quotient has less than 29 bits: q is the truncated quotient or, where that was
+        rounded up, the next."""
+        b, (double, _, d, _) = self.b, self._wide()
+        a, c = b.fpext(x, double), b.fpext(y, double)
+        quotient = b.fdiv(a, c)
+        whole = self.intrinsic(b, "llvm.trunc", double, [quotient])
+        r = b.fsub(a, b.fmul(whole, c))
+        size = self.intrinsic(b, "llvm.fabs", double, [c])
+        back = b.select(b.fcmp_ordered("<", a, d(0.0)), b.fneg(size), size)
+        r = b.select(b.fcmp_ordered("<", b.fmul(r, a), d(0.0)), b.fadd(r, back), r)
+        near = b.fptrunc(r, self.type)
+        inside = b.and_(b.fcmp_ordered("==", size, d(math.inf)), self.less(self.abs(x), self.f(math.inf)))
+        near = self.copysign(self.select(inside, x, near), x)
+        far = b.fcmp_ordered(">=", self.intrinsic(b, "llvm.fabs", double, [quotient]), d(2.0**29))
+        return b.call(self._far_remainder(), [x, y, near, far])
+
+    def _far_remainder(self) -> ir.Function:
+        """The function (x, y, near, far) -> near or, where far, the C library's fmod: inlined later, as `_large_quadrant`."""
+        name, module, lanes = f"openxpu.far_remainder.{self.lanes}", self.b.module, self.lanes
+        if name in module.globals:
+            return module.globals[name]
+        bit = ir.IntType(1)
+        flags = ir.VectorType(bit, lanes) if lanes else bit
+        function = ir.Function(
+            module, ir.FunctionType(self.type, [self.type, self.type, self.type, flags]), name
         )
-        return self.scale(self.fma(p, r, self.f(1.0)), nf, n)
+        function.linkage = "internal"
+        function.attributes.add("alwaysinline")
+        x, y, near, far = function.args
+        entry, slow, done = (function.append_basic_block(part) for part in ("entry", "slow", "done"))
+        b = ir.IRBuilder(entry)
+        any_far = (
+            b.icmp_unsigned("!=", b.bitcast(far, ir.IntType(lanes)), ir.IntType(lanes)(0)) if lanes else far
+        )
+        b.cbranch(any_far, slow, done)
+        b.position_at_end(slow)
+        found = ir.Constant(self.type, ir.Undefined) if lanes else None
+        for lane in range(lanes or 1):
+            at = ir.Constant(I32, lane)
+            pair = [b.extract_element(v, at) if lanes else v for v in (x, y)]
+            value = self.intrinsic(b, "!fmodf", F32, pair)
+            found = b.insert_element(found, value, at) if lanes else value
+        chosen = b.select(far, found, near)
+        b.branch(done)
+        b.position_at_end(done)
+        result = b.phi(self.type)
+        result.add_incoming(near, entry)
+        result.add_incoming(chosen, slow)
+        b.ret(result)
+        return function
 
     def expm1(self, x: Any) -> Any:
         """2^n * (exp(r) - 1) + (2^n - 1): no cancellation near zero."""
@@ -182,27 +290,33 @@ class FloatMath:
         return self.select(self.b.fcmp_ordered("==", x, self.f(0.0)), x, result)
 
     def _log_parts(self, x: Any) -> tuple[Any, Any, Any]:
-        """x = 2^e * (1 + f): e as f32, f, and the tail f^3 * p(f) - f^2/2."""
-        tiny = self.less(x, self.f(1.17549435e-38))
-        scaled = self.select(tiny, self.b.fmul(x, self.f(8388608.0)), x)
-        bits = self.bits(scaled)
-        e = self.b.ashr(self.b.sub(bits, self.i(0x3F3504F3)), self.i(23))
-        m = self.as_float(self.b.sub(bits, self.b.shl(e, self.i(23))))
-        ef = self.b.sitofp(e, self.type)
-        ef = self.b.fsub(ef, self.select(tiny, self.f(23.0), self.f(0.0)))
+        """x = 2^e * (1 + f), -1/4 <= f < 1/2: e as f32, f, and the tail f^3 * p(f) - f^2/2."""
+        if self.avx512:
+            # Of zero, infinity and what has no logarithm they give what the result has to be.
+            ef = self._instruction("getexp", [x, x])
+            m = self._instruction("getmant", [x, ir.Constant(I32, 0b1011), x])
+            ef = self.select(self.less(m, self.f(1.0)), self.b.fadd(ef, self.f(1.0)), ef)
+        else:
+            tiny = self.less(x, self.f(1.17549435e-38))
+            scaled = self.select(tiny, self.b.fmul(x, self.f(8388608.0)), x)
+            bits = self.bits(scaled)
+            e = self.b.ashr(self.b.sub(bits, self.i(0x3F400000)), self.i(23))
+            m = self.as_float(self.b.sub(bits, self.b.shl(e, self.i(23))))
+            ef = self.b.sitofp(e, self.type)
+            ef = self.b.fsub(ef, self.select(tiny, self.f(23.0), self.f(0.0)))
         f = self.b.fsub(m, self.f(1.0))
         p = self.poly(
             f,
             [
-                0.33333313,
-                -0.2500001,
-                0.20002119,
-                -0.16667996,
-                0.14219552,
-                -0.12405589,
-                0.11888163,
-                -0.11675651,
-                0.067466386,
+                0.3333334,
+                -0.25000164,
+                0.19999605,
+                -0.16655296,
+                0.1427624,
+                -0.1272778,
+                0.117006585,
+                -0.091161735,
+                0.03767276,
             ],
         )
         square = self.b.fmul(f, f)
@@ -210,6 +324,8 @@ class FloatMath:
         return ef, f, tail
 
     def _log_edges(self, x: Any, result: Any) -> Any:
+        if self.avx512:
+            return result
         result = self.select(self.b.fcmp_ordered("==", x, self.f(math.inf)), x, result)
         result = self.select(self.b.fcmp_unordered("<", x, self.f(0.0)), self.f(math.nan), result)
         return self.select(self.b.fcmp_ordered("==", x, self.f(0.0)), self.f(-math.inf), result)
@@ -249,8 +365,15 @@ class FloatMath:
         s = self.b.fmul(x, x)
         p = self.poly(s, [-0.3333328, 0.13331442, -0.053739715, 0.020639088, -0.0057049873])
         small = self.fma(self.b.fmul(p, s), x, x)
-        e = self.exp(self.b.fadd(a, a))
-        large = self.b.fsub(self.f(1.0), self.b.fdiv(self.f(2.0), self.b.fadd(e, self.f(1.0))))
+        double = self.b.fadd(a, a)
+        double = self.select(self.less(self.f(40.0), double), self.f(40.0), double)
+        share = self.b.fadd(self._exp(double), self.f(1.0))
+        if self.avx512:
+            part = self._instruction("rcp14", [share, share], rounds=False)
+            part = self.fma(part, self.fma(self.b.fneg(share), part, self.f(1.0)), part)
+        else:
+            part = self.b.fdiv(self.f(1.0), share)
+        large = self.fma(part, self.f(-2.0), self.f(1.0))
         return self.select(self.less(a, self.f(0.625)), small, self.copysign(large, x))
 
     def erf(self, x: Any) -> Any:
@@ -292,12 +415,23 @@ class FloatMath:
         return self.copysign(self.fma(part, r, self.b.fsub(self.f(1.0), power)), x)
 
     def _quadrant(self, x: Any) -> tuple[Any, Any]:
-        """x - n * pi/2 reduced in f64, as f32, and n mod 4 as i32."""
-        wide = ir.VectorType(F64, self.lanes) if self.lanes else F64
+        """x - n * pi/2, and an i32 whose last two bits are those of n: with pi/2 in three parts (Cody and Waite 1980), of which
+        the first leaves no error where multiply-adds round once; what is too large for it otherwise."""
+        if self.fused:
+            magic = self.f(12582912.0)
+            shifted = self.fma(x, self.f(2 / math.pi), magic)
+            n, r = self.b.fneg(self.b.fsub(shifted, magic)), x
+            for part in (1.57079637, -4.37113883e-08, -1.71512451e-15):
+                r = self.fma(n, self.f(part), r)
+            near = r, self.bits(shifted)
+        else:
+            near = self._wide_quadrant(x)
+        pair = self.b.call(self._large_quadrant(), [x, *near])
+        return self.b.extract_value(pair, 0), self.b.extract_value(pair, 1)
 
-        def d(value: float) -> ir.Constant:
-            one = ir.Constant(F64, value)
-            return ir.Constant(wide, [one] * self.lanes) if self.lanes else one
+    def _wide_quadrant(self, x: Any) -> tuple[Any, Any]:
+        """The same, reduced in f64."""
+        wide, _, d, _ = self._wide()
 
         def call(name: str, *arguments: Any) -> Any:
             return self.intrinsic(self.b, name, wide, list(arguments))
@@ -323,14 +457,13 @@ class FloatMath:
         q = call("llvm.fmuladd", quarter, d(-4.0), n)  # exact
         good = self.b.fcmp_ordered("<=", q, d(3.0))
         q = self.b.select(good, q, d(0.0))
-        near = self.b.fptrunc(r, self.type), self.b.fptosi(q, self.int_type)
-        pair = self.b.call(self._large_quadrant(), [x, *near])
-        return self.b.extract_value(pair, 0), self.b.extract_value(pair, 1)
+        return self.b.fptrunc(r, self.type), self.b.fptosi(q, self.int_type)
 
     def _large_quadrant(self) -> ir.Function:
-        """The function (x, r, n) -> (r, n) that reduces anew what is too large for `_quadrant`: of m 2^e with a whole m below 2^24,
-        2^e 2 / pi modulo 4 is in a table, 29 bits, whose product with m is exact, and 53 more. A function of the module,
-        inlined later, because its branch keeps the tables from costing anything in the usual range."""
+        """The function (x, r, n) -> (r, n) that reduces anew what is too large for `_quadrant`: in f64 or, from 2^30 on, by
+        tables: of m 2^e with a whole m below 2^24, 2^e 2 / pi modulo 4 is there, 29 bits, whose product with m is exact, and
+        53 more. A function of the module, inlined later, because its branch keeps them from costing anything in the
+        usual range."""
         name = f"openxpu.large_quadrant.{self.lanes}"
         module = self.b.module
         if name in module.globals:
@@ -355,14 +488,20 @@ class FloatMath:
         exponent = b.and_(b.lshr(bits, all_of(I32, 23)), all_of(I32, 255))
         index = b.sub(exponent, all_of(I32, _LARGE))
         large = b.icmp_unsigned("<", index, all_of(I32, 255 - _LARGE))
+        least = _WIDE if self.fused else _LARGE
+        beyond = b.icmp_unsigned("<", b.sub(exponent, all_of(I32, least)), all_of(I32, 255 - least))
         found = (
-            b.icmp_unsigned("!=", b.bitcast(large, ir.IntType(lanes)), ir.IntType(lanes)(0))
+            b.icmp_unsigned("!=", b.bitcast(beyond, ir.IntType(lanes)), ir.IntType(lanes)(0))
             if lanes
-            else large
+            else beyond
         )
         b.cbranch(found, far, done)
 
         b.position_at_end(far)
+        wide_r, wide_n = r, n
+        if self.fused:
+            wide_r, wide_n = FloatMath(b, x, self.intrinsic, self.target)._wide_quadrant(x)
+            wide_r, wide_n = b.select(beyond, wide_r, r), b.select(beyond, wide_n, n)
         index = b.select(large, index, all_of(I32, 0))
         mantissa = b.or_(b.and_(bits, all_of(I32, 0x7FFFFF)), all_of(I32, 0x800000))
         m = b.sitofp(mantissa, many(F64))
@@ -389,7 +528,7 @@ class FloatMath:
         negative = b.icmp_signed("<", bits, all_of(I32, 0))
         angle = b.select(negative, b.fneg(angle), angle)
         quarter = b.select(negative, b.neg(quarter), quarter)
-        far_r, far_n = b.select(large, angle, r), b.select(large, quarter, n)
+        far_r, far_n = b.select(large, angle, wide_r), b.select(large, quarter, wide_n)
         b.branch(done)
 
         b.position_at_end(done)
@@ -568,6 +707,8 @@ FUNCTIONS = (
     "sin",
     "cos",
     "rsqrt",
+    "pow",
+    "fmod",
     "tan",
     "atan",
     "atan2",

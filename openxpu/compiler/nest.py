@@ -7,7 +7,7 @@ unmasked, several vectors at a time, as far as every prefix mask (`offs < n`) ho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -667,6 +667,8 @@ class Nest:
         """Compute the roots at every position, then write: a store never precedes a load of the same step."""
         writes: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         for coords in many:
+            if len(self.step.roots) > 1:
+                self.compute_in_order(coords)
             for op in self.copies:
                 short = tuple(c for d, c in enumerate(coords) if d != op.attrs["axis"])
                 for result, operand in zip(op.results, op.operands, strict=True):
@@ -688,6 +690,17 @@ class Nest:
                     writes.append((self.print, (op, coords)))
         for function, arguments in writes:
             function(*arguments)
+
+    def compute_in_order(self, coords: Coords) -> None:
+        """Several roots share values: compute them in the program's order, which may hold fewer at a time than one root
+        after the other."""
+        own = [
+            v
+            for v, where in self.reached.items()
+            if v.op is not None and v.type.is_float and self.here in where
+        ]
+        for value in sorted(own, key=lambda v: v.op.order if v.op else 0):
+            self.eval(value, coords)
 
     def check(self, op: Op, coords: Coords) -> None:
         b = self.levels[-1].b
@@ -831,8 +844,8 @@ class Nest:
     def place(self, base: Any, form: Form, coords: Coords, size: int, element: Any) -> tuple[Any, Any, int]:
         """An address as (pointer of lane 0, i64 offsets in elements of each lane or None, constant lane stride).
 
-        Stride 0: all lanes alike; 1: contiguous; offsets given: anything else, where 2 says that they are every second
-        element.
+        Stride 0: all lanes alike; 1: contiguous; offsets given: anything else, where a stride other than 0 is how many
+        elements they are apart.
         """
         pointer = base
         start = self.lower(form.base)
@@ -879,7 +892,7 @@ class Nest:
             addend = self.times(b, wide, coefficient)
             offsets = addend if offsets is None else b.add(offsets, addend)
         del size
-        return pointer, offsets, 2 if known_stride == 2 and not vectors else -1
+        return pointer, offsets, 0 if vectors or known_stride is None else known_stride
 
     @staticmethod
     def keyed_gep(b: ir.IRBuilder, pointer: Any, index: Any, element: Any) -> Any:
@@ -893,7 +906,7 @@ class Nest:
         b = self.levels[depth].hoist
         value = self.eval(pointer, coords)
         if lanes_of(value):
-            return None, value, -1
+            return None, value, 0
         if isinstance(value.type, ir.IntType):
             value = b.inttoptr(value, ir.PointerType())
         return value, None, 0
@@ -1004,20 +1017,30 @@ class Nest:
             name = f"!llvm.masked.load.{Lanes._suffix(vector)}.p0"
             value = self.lanes.intrinsic(b, name, vector, [pointer, mask, fill])
             return self.from_memory(b, value, dtype)
-        if stride == 2:
-            halves = []
+        places = self.apart(stride, size, mask is not None)
+        if places:
+            value = None
             name = f"!llvm.masked.load.{Lanes._suffix(vector)}.p0"
-            for half in range(2):
-                on = self.every_second(b, mask, half)
-                at = b.gep(pointer, [c64(half * width)], source_etype=element)
-                zero = ir.Constant(vector, None)
-                halves.append(self.lanes.intrinsic(b, name, vector, [at, on, zero]))
-            even = ir.Constant(ir.VectorType(I32, width), [2 * i for i in range(width)])
-            value = b.shuffle_vector(*halves, even)
-            if mask is not None:
+            for start, inside in self.vectors_of(places):
+                at = b.gep(pointer, [c64(start)], source_etype=element)
+                if mask is None:  # nothing before the first element and behind the last
+                    part = b.load(at, typ=vector, align=size)
+                else:
+                    on = self.spread(b, mask, inside)
+                    part = self.lanes.intrinsic(b, name, vector, [at, on, ir.Constant(vector, None)])
+                if value is None:
+                    value = self.shuffled(b, part, part, inside, 0)
+                else:
+                    own = {i: i for i in range(width)} | {i: width + p for i, p in inside.items()}
+                    value = self.shuffled(b, value, part, own, 0)
+            if mask is not None and not _is_zero(fill):
                 value = b.select(mask, value, fill)
             return self.from_memory(b, value, dtype)
         pointers = self.lane_pointers(b, pointer, offsets, size)
+        if self.program.target.gathers and size >= 4:
+            on = ir.Constant(ir.VectorType(I1, width), [1] * width) if mask is None else mask
+            name = f"!llvm.masked.gather.{Lanes._suffix(vector)}.v{width}p0"
+            return self.from_memory(b, self.lanes.intrinsic(b, name, vector, [pointers, on, fill]), dtype)
         # One load for each lane: three times as fast as a gather instruction where that is microcode (AMD).
         if mask is not None:
             nowhere = self.lanes.splat(b, b.ptrtoint(self.program.zeros(), I64), width)
@@ -1028,15 +1051,49 @@ class Nest:
             value = b.insert_element(value, one, lane)
         return self.from_memory(b, value if mask is None else b.select(mask, value, fill), dtype)
 
-    def every_second(self, b: ir.IRBuilder, mask: Any, half: int) -> Any:
-        """The mask of one of the two vectors over which the lanes lie at every second element: two plain accesses and a
-        shuffle cost a fraction of a gather or scatter."""
+    def apart(self, stride: int, size: int, masked: bool) -> list[int]:
+        """Where lanes that are so many elements apart lie, counted from the lowest, when some plain accesses and shuffles
+        cost less than an access for each lane; else nothing."""
+        target, width = self.program.target, self.width
+        if not stride or 2 * abs(stride) > min(max(width, 4), 16) or width < 2:
+            return []
+        if masked and not (target.avx512 or (target.vector_bytes == 32 and size >= 4)):
+            return []
+        lanes = [i * stride for i in range(width)]
+        return [at - min(lanes) for at in lanes]
+
+    def vectors_of(self, lanes: list[int]) -> Iterator[tuple[int, dict[int, int]]]:
+        """The vectors that cover these places, none of which reaches beyond them: where each starts, seen from the first
+        lane, and {lane: place in it}."""
         width = self.width
-        if mask is None:
-            return ir.Constant(ir.VectorType(I1, width), [1 - i % 2 for i in range(width)])
-        lanes = [(half * width + i) // 2 if i % 2 == 0 else width for i in range(width)]
-        none = ir.Constant(ir.VectorType(I1, width), [0] * width)
-        return b.shuffle_vector(mask, none, ir.Constant(ir.VectorType(I32, width), lanes))
+        for part in range(max(lanes) // width + 1):
+            start = min(part * width, max(lanes) + 1 - width)
+            yield start - lanes[0], {i: at - start for i, at in enumerate(lanes) if at // width == part}
+
+    @staticmethod
+    def shuffled(b: ir.IRBuilder, first: Any, second: Any, chosen: dict[int, int], rest: int) -> Any:
+        """{lane: lane of the two vectors}; `rest` is for lanes that are not named."""
+        count = first.type.count
+        return b.shuffle_vector(
+            first, second, ir.Constant(ir.VectorType(I32, count), [chosen.get(i, rest) for i in range(count)])
+        )
+
+    def spread(self, b: ir.IRBuilder, mask: Any, inside: dict[int, int]) -> Any:
+        """The mask of a vector in which lane i of `mask` stands at place inside[i]; its other places are off."""
+        width, lanes, places = self.width, list(inside), list(inside.values())
+        constant = isinstance(mask, ir.Constant)
+        if (
+            not constant
+            and {"avx512f", "bmi2"} <= self.program.target.features
+            and 8 <= width <= 32
+            and places == sorted(places)
+        ):
+            # As bits: shuffles of masks go through vectors, there and back.
+            bits, number = ir.IntType(width), ir.Constant(I64, sum(1 << place for place in places))
+            wide = b.lshr(b.zext(b.bitcast(mask, bits), I64), c64(lanes[0]))
+            wide = self.lanes.intrinsic(b, "!llvm.x86.bmi.pdep.64", I64, [wide, number])
+            return b.bitcast(b.trunc(wide, bits), mask.type)
+        return self.shuffled(b, mask, ir.Constant(mask.type, None), {p: i for i, p in inside.items()}, width)
 
     def write(
         self,
@@ -1051,9 +1108,10 @@ class Nest:
     ) -> None:
         element = memory_type(dtype)
         size = max(1, _bytes(element))
-        if self.width == 0 or (
-            not lanes_of(value) and stride == 0 and not lanes_of(mask) and offsets is None
-        ):
+        alike = (
+            offsets is None and stride == 0 and not lanes_of(value) and (mask is None or not lanes_of(mask))
+        )
+        if self.width == 0 or alike:
             value = self.to_memory(b, value, dtype)
             if mask is None:
                 b.store(value, pointer, align=size)
@@ -1083,15 +1141,16 @@ class Nest:
             name = f"!llvm.masked.store.{Lanes._suffix(vector)}.p0"
             self.lanes.intrinsic(b, name, ir.VoidType(), [value, pointer, mask])
             return
-        if stride == 2:
-            name = f"!llvm.masked.store.{Lanes._suffix(vector)}.p0"
-            for half in range(2):
-                lanes = [(half * width + i) // 2 for i in range(width)]
-                twice = ir.Constant(ir.VectorType(I32, width), lanes)
-                spread = b.shuffle_vector(value, ir.Constant(vector, ir.Undefined), twice)
-                at = b.gep(pointer, [c64(half * width)], source_etype=element)
-                on = self.every_second(b, mask, half)
-                self.lanes.intrinsic(b, name, ir.VoidType(), [spread, at, on])
+        lanes = self.apart(stride, size, True)
+        if lanes:
+            on = ir.Constant(ir.VectorType(I1, width), [1] * width) if mask is None else mask
+            for start, inside in self.vectors_of(lanes):
+                places = {p: i for i, p in inside.items()}
+                part = self.shuffled(b, value, value, places, 0)
+                here = self.spread(b, on, inside)
+                at = b.gep(pointer, [c64(start)], source_etype=element)
+                name = f"!llvm.masked.store.{Lanes._suffix(vector)}.p0"
+                self.lanes.intrinsic(b, name, ir.VoidType(), [part, at, here])
             return
         if offsets is None:
             offsets = Lanes.constant("i64", 0, width)
@@ -1171,7 +1230,7 @@ class Nest:
             offsets = along if stride == 0 else b.add(along, Lanes.iota(I64, self.width))
         else:
             offsets = b.add(offsets, along)
-        return self.read(b, source.type.dtype, pointer, offsets, -1, None, None)
+        return self.read(b, source.type.dtype, pointer, offsets, 0, None, None)
 
     # --- atomics --------------------------------------------------------------------------------
 
@@ -1189,6 +1248,16 @@ class Nest:
         for result in op.results:
             if result in self.program.schedule.slots:
                 self.store_slot(self.program.schedule.slots[result], coords, old)
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether a constant, or all of a vector of them, is zero (and not -0.0)."""
+    if not isinstance(value, ir.Constant):
+        return False
+    parts = value.constant
+    if isinstance(parts, list | tuple):
+        return all(_is_zero(part) for part in parts)
+    return isinstance(parts, int | float) and str(parts) in ("0", "0.0")
 
 
 def _bytes(element: Any) -> int:

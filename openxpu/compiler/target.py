@@ -11,6 +11,7 @@ import ctypes
 import functools
 import platform
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from openxpu import environment
 
@@ -49,6 +50,11 @@ class Target:
     def converts_f16(self) -> bool:
         """Whether f16 to and from f32 are instructions."""
         return self.architecture == "aarch64" or "f16c" in self.features
+
+    @property
+    def gathers(self) -> bool:
+        """Whether a gather instruction is faster than an access for each lane."""
+        return "fast-gather" in self.features
 
     @property
     def llvm_features(self) -> str:
@@ -90,6 +96,11 @@ _NEEDS = {
 }
 LEVELS = {target.name: target for target in _NEEDS}
 
+# Not of /proc/cpuinfo: gathers are microcode on AMD's processors and on those of Intel that the mitigation of data sampling
+# has slowed down.
+FAST_GATHER = "fast_gather"
+_GATHER_SAMPLING = Path("/sys/devices/system/cpu/vulnerabilities/gather_data_sampling")
+
 # name in /proc/cpuinfo -> LLVM feature and the lowest level that uses it; for the dot micro-kernels
 _OPTIONAL = {
     "avx512_vnni": ("avx512vnni", X86_64_V4),
@@ -99,6 +110,7 @@ _OPTIONAL = {
     "amx_tile": ("amx-tile", X86_64_V4),
     "amx_bf16": ("amx-bf16", X86_64_V4),
     "amx_int8": ("amx-int8", X86_64_V4),
+    FAST_GATHER: ("fast-gather", X86_64_V4),
 }
 
 
@@ -110,11 +122,22 @@ def level(name: str) -> Target:
 
 
 def _processor_flags() -> set[str]:
+    """What /proc/cpuinfo says, and FAST_GATHER."""
+    intel = False
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         for line in f:
+            intel = intel or (line.startswith("vendor_id") and "GenuineIntel" in line)
             if line.startswith(("flags", "Features")):
-                return set(line.split(":", 1)[1].split())
+                flags = set(line.split(":", 1)[1].split())
+                return flags | {FAST_GATHER} if intel and _gathers_unhindered() else flags
     return set()
+
+
+def _gathers_unhindered() -> bool:
+    try:
+        return _GATHER_SAMPLING.read_text(encoding="utf-8").startswith("Not affected")
+    except OSError:
+        return False
 
 
 def runnable(flags: set[str], machine: str = "x86_64") -> list[Target]:
@@ -155,7 +178,7 @@ def from_flags(flags: set[str], machine: str = "x86_64", name: str = "") -> Targ
         if levels.index(base) < levels.index(lowest):
             continue
         features.add(feature)
-        if flag not in ("amx_tile", "avx512_fp16"):
+        if flag not in ("amx_tile", "avx512_fp16", FAST_GATHER):
             dots.append(flag)
     return replace(base, features=frozenset(features), dot_instructions=tuple(dots))
 

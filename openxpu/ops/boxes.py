@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openxpu.ops.plan import I64, PlanBuilder, Scalar, Tensor, Unsupported
+from openxpu.ops.plan import PlanBuilder, Scalar, Tensor, Unsupported
 from openxpu.ops.reduce import power_of_two, real, require_contiguous
 
 _BLOCK = 1024
@@ -31,11 +31,19 @@ def _plan_grid(
 ) -> None:  # fmt: skip
     """steps, shifts and extents along the width, then the height."""
     dtype = _numpy(boxes.dtype)
-    numbers = [real(float(v), boxes.dtype) for v in (*steps, *shifts, *extents)]
+    count = 4 * len(halves)
+    half = halves.astype(dtype)
+    table = np.empty((3, count), dtype)
+    table[0] = np.concatenate([-half, half], 1).ravel()
+    table[1] = np.tile(np.array(extents, dtype), count // 2)
+    table[2] = np.tile(np.asarray(values, np.float32).astype(dtype), len(halves))
+    numbers = [real(float(v), boxes.dtype) for v in (*steps, *shifts)]
+    cells = boxes.numel // count
+    block = min(_BLOCK, max(power_of_two(count), 16))
+    rows = max(_BLOCK // block, 1)
     b.launch(
-        "boxes.box_grid", -(-boxes.numel // _BLOCK), b.constant(halves.astype(dtype)),
-        b.constant(np.asarray(values, np.float32).astype(dtype)), boxes, variances, I64(boxes.numel), len(halves),
-        boxes.shape[1], *numbers, cost=4 * boxes.nbytes, CLIP=int(clip), BLOCK=_BLOCK,
+        "boxes.box_grid", (-(-count // block), -(-cells // rows)), b.constant(table), boxes, variances, count,
+        cells, boxes.shape[1], *numbers, cost=4 * boxes.nbytes, CLIP=int(clip), ROWS=rows, BLOCK=block,
     )  # fmt: skip
 
 
@@ -135,12 +143,15 @@ def plan_yolo_box(
         return
     images, _, height, width = x.shape
     per_cell = len(anchors) // 2
-    block = min(256, max(power_of_two(height * width), 16))
+    total = images * per_cell * height * width
+    flat = height * width < 16 and total < 2**31
+    block = 256 if flat else min(256, max(power_of_two(height * width), 16))
+    grid = (-(-total // block),) if flat else (-(-height * width // block), per_cell, images)
     numbers = [real(float(v), x.dtype) for v in (threshold, scale, -0.5 * (scale - 1), iou_share)]
     b.launch(
-        "boxes.yolo_box", (-(-height * width // block), per_cell, images), x, sizes, b.constant(np.array(anchors, np.int32)),
-        boxes, scores, per_cell, classes, height, width, ratio, *numbers, cost=16 * x.nbytes, CLIP=int(clip),
-        IOU=int(iou_aware), BLOCK=block,
+        "boxes.yolo_box", grid, x, sizes, b.constant(np.array(anchors, np.int32)),
+        boxes, scores, per_cell, classes, height, width, ratio, *numbers, total, cost=16 * x.nbytes, CLIP=int(clip),
+        IOU=int(iou_aware), FLAT=int(flat), BLOCK=block,
     )  # fmt: skip
 
 

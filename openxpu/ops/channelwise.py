@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+from openxpu.ops.creation import plan_full
 from openxpu.ops.layout import normalize
+from openxpu.ops.norm import plan_batch_norm_grad
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.pointwise import plan_map, plan_map_reduced
 from openxpu.ops.reduce import accumulation_dtype, power_of_two, require_contiguous
@@ -59,23 +61,21 @@ def plan_affine_channel_grad(
     b: PlanBuilder, x: Tensor, scale: Tensor, d: Tensor, dx: Tensor | None, dscale: Tensor | None,
     dbias: Tensor | None, channels_last: bool = False,
 ) -> None:  # fmt: skip
-    axis = x.ndim - 1 if channels_last else 1
-    if dscale is not None:
-        plan_map_reduced(b, "elementwise.multiply", [d, x], x.shape, _per_channel(dscale, x.ndim, axis))
-    if dbias is not None:
-        plan_map_reduced(b, "elementwise.first", [d], x.shape, _per_channel(dbias, x.ndim, axis))
-    # Last: Paddle lets dx take the place of d.
-    if dx is not None:
-        plan_map(b, "elementwise.multiply", [d, _per_channel(scale, x.ndim, axis)], dx)
+    """That of a batch norm whose statistics are fixed at 0 and 1."""
+    mean, variance = b.scratch(scale.shape, scale.dtype), b.scratch(scale.shape, scale.dtype)
+    b.zero(mean)
+    plan_full(b, variance, 1.0)
+    plan_batch_norm_grad(b, x, scale, mean, variance, d, dx, dscale, dbias, 0.0, channels_last, fixed=True)
 
 
-def _groups(out: Tensor, axis: int) -> tuple[int, int, tuple[int, int], int, int]:
-    """(cells, inner extent, grid, ROWS, BLOCK)"""
+def _groups(out: Tensor, groups: int, axis: int) -> tuple[tuple[int, int], list[int], dict[str, int]]:
+    """Grid, numbers and tiles of the kernels."""
     axis = normalize(axis, out.ndim)
     cells, inner = math.prod(out.shape[: axis + 1]), math.prod(out.shape[axis + 1 :])
     block = min(1024, max(power_of_two(inner), 1))
     rows = min(max(1024 // block, 1), power_of_two(cells))
-    return cells, inner, (-(-inner // block), -(-cells // rows)), rows, block
+    tiles = {"GROUPS": groups if inner == 1 and groups <= 8 else 0, "ROWS": rows, "BLOCK": block}
+    return (-(-inner // block), -(-cells // rows)), [cells, inner, groups], tiles
 
 
 def plan_maxout(b: PlanBuilder, x: Tensor, out: Tensor, groups: int, axis: int = 1) -> None:
@@ -83,21 +83,9 @@ def plan_maxout(b: PlanBuilder, x: Tensor, out: Tensor, groups: int, axis: int =
     require_contiguous("maxout", x, out)
     if out.numel == 0:
         return
-    cells, inner, grid, rows, block = _groups(out, axis)
+    grid, numbers, tiles = _groups(out, groups, axis)
     acc = dtype_constexpr(accumulation_dtype(x.dtype))
-    b.launch(
-        "channelwise.maxout",
-        grid,
-        x,
-        out,
-        cells,
-        inner,
-        groups,
-        cost=2 * x.nbytes,
-        ACC=acc,
-        ROWS=rows,
-        BLOCK=block,
-    )
+    b.launch("channelwise.maxout", grid, x, out, *numbers, cost=2 * x.nbytes, ACC=acc, **tiles)
 
 
 def plan_maxout_grad(
@@ -106,18 +94,5 @@ def plan_maxout_grad(
     require_contiguous("maxout_grad", x, out, d, dx)
     if dx.numel == 0:
         return
-    cells, inner, grid, rows, block = _groups(out, axis)
-    b.launch(
-        "channelwise.maxout_grad",
-        grid,
-        x,
-        out,
-        d,
-        dx,
-        cells,
-        inner,
-        groups,
-        cost=3 * x.nbytes,
-        ROWS=rows,
-        BLOCK=block,
-    )
+    grid, numbers, tiles = _groups(out, groups, axis)
+    b.launch("channelwise.maxout_grad", grid, x, out, d, dx, *numbers, cost=3 * x.nbytes, **tiles)

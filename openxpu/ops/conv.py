@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openxpu.ops.layout import plan_copy
 from openxpu.ops.matmul import plan_product
 from openxpu.ops.plan import ITEMSIZE, PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.pointwise import plan_map
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
 Numbers = tuple[int, ...]
 Triple = tuple[int, int, int]
+Moved = dict[Tensor, Tensor]
 _DTYPES = ("f32", "bf16", "f16", "f64")
 _INT32 = 2**31
+_SHORT, _MANY, _TABLE = 8, 16, 1 << 16  # pixels of a line, images, entries: what makes images the lanes
 
 
 @dataclass(frozen=True)
@@ -48,27 +51,53 @@ class Conv:
         return math.prod(self.kernel)
 
     @property
-    def depthwise(self) -> bool:
-        """One input channel for each group (with any number of output channels), of images."""
+    def pixels(self) -> int:
+        return math.prod(self.extents)
+
+    @property
+    def out_pixels(self) -> int:
+        return math.prod(self.out_extents)
+
+    def algorithm(self, kind: str) -> str:
+        """How the "forward", "data" or "weight" kind is computed; docs/convolution.md has the reasons.
+
+        "product": images of one pixel, as of a squeeze-and-excitation block, are a matrix product as they are.
+        "depthwise": one input channel for each group has too short a k for products.
+        "images": many small images are the lanes themselves, where their short lines would be mostly padding.
+        "planes": everything else is a product on padded planes."""
+        single = self.taps == self.groups == self.pixels == self.out_pixels == 1
+        if single and not any(self.pad):
+            return "product"
         flat = self.extents[0] == self.out_extents[0] == self.kernel[0] == 1 and self.pad[0] == 0
-        return flat and self.channels == self.groups
+        if flat and self.channels == self.groups and (kind != "data" or self.out_channels == self.groups):
+            return "depthwise"
+        side = self.out_channels if kind == "data" else self.channels
+        table = max(self.pixels, self.out_pixels) * side // self.groups * self.taps
+        short = min(self.extents[2], self.out_extents[2]) <= _SHORT
+        return "images" if short and self.images >= _MANY and table <= _TABLE else "planes"
 
-    @property
-    def small_depthwise(self) -> bool:
-        """Depthwise with so few taps that masking the padding costs less than a padded copy; a stride wants the copy."""
-        one_for_one = self.depthwise and self.out_channels == self.channels
-        return one_for_one and self.stride == (1, 1, 1) and self.taps <= 9
+    def reads(self, data: bool) -> np.ndarray:
+        """[pixels of the result, taps]: the pixel that each tap reads, -1 outside; of y from x, or (`data`) of dx from dy."""
+        result, source = (self.extents, self.out_extents) if data else (self.out_extents, self.extents)
+        place, inside = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)
+        each = zip(result, source, self.kernel, self.stride, self.dilation, self.pad, strict=True)
+        for extent, limit, kernel, stride, dilation, pad in each:
+            at, tap = np.arange(extent)[:, None], np.arange(kernel)[None, :] * dilation
+            if data:
+                at, rest = np.divmod(at + pad - tap, stride)
+            else:
+                at, rest = at * stride + tap - pad, np.zeros((), np.int64)
+            valid = (at >= 0) & (at < limit) & (rest == 0)
+            shape = (place.shape[0] * extent, place.shape[1] * kernel)
+            place = (place[:, None, :, None] * limit + at[None, :, None, :]).reshape(shape)
+            inside = (inside[:, None, :, None] & valid[None, :, None, :]).reshape(shape)
+        return np.where(inside, place, -1)
 
-    @property
-    def pointwise(self) -> bool:
-        """Images of one pixel, as of a squeeze-and-excitation block: a matrix product."""
-        single = self.taps == self.groups == math.prod(self.extents) == math.prod(self.out_extents) == 1
-        return single and not any(self.pad)
-
-    def factor(self, dtype: str) -> str:
+    @staticmethod
+    def factor(dtype: str) -> str:
         """The dtype of the planes and filters that are multiplied: products of bf16 have instructions of their own, f16
-        becomes f32, as both do where each product is one multiply-add."""
-        return "bf16" if dtype == "bf16" and not self.depthwise else _accumulator(dtype)
+        becomes f32."""
+        return "bf16" if dtype == "bf16" else _accumulator(dtype)
 
     @property
     def flops(self) -> int:
@@ -147,11 +176,15 @@ class Planes:
         """The offset table over (channel, tap)."""
         starts = np.arange(channels, dtype=np.int64) * self.channel_size
         table = (starts[:, None] + self.tap_offsets(taps)[None, :]).reshape(-1)
-        if table.size and int(table.max()) + self.phase_size >= _INT32:
-            raise Unsupported(
-                "a convolution over planes of 2^31 elements or more was asked; split the batch or the channels."
-            )
+        _check_offsets(int(table.max(initial=0)) + self.phase_size)
         return np.asarray(table, np.int32)
+
+
+def _check_offsets(size: int) -> None:
+    if size >= _INT32:
+        raise Unsupported(
+            "a convolution over planes of 2^31 elements or more was asked; split the batch or the channels."
+        )
 
 
 def _power_of_two(value: int, low: int, high: int) -> int:
@@ -175,7 +208,7 @@ def _accumulator(dtype: str) -> str:
 def _widened(b: PlanBuilder, c: Conv, w: Tensor) -> Tensor:
     """The filter in the dtype that is multiplied."""
     dtype = c.factor(w.dtype)
-    if w.dtype == dtype or c.depthwise:
+    if w.dtype == dtype:
         return w
     out = b.scratch(w.shape, dtype)
     b.launch("conv.widen", -(-w.numel // 1024), w, out, w.numel, cost=2 * out.nbytes, BLOCK=1024)
@@ -244,7 +277,6 @@ def _product(
     weight_offsets: np.ndarray | None,
     weights_row: int,
     weights_group: int,
-    depthwise: bool,
     along_m: bool = False,
 ) -> None:
     """Plans Y = A X on the planes; `y` has the strides of the output and starts at its first pixel, `out` are its extents."""
@@ -252,23 +284,6 @@ def _product(
     y_image, y_channel, y_slice, y_row, y_column = y.strides
     pitch, images = planes.pitch, planes.images
     k_size = plane_offsets.size
-    if depthwise:
-        if weight_offsets is None:
-            weight_offsets = np.arange(k_size, dtype=np.int32)
-        taps = max(t for t in range(1, 33) if k_size % t == 0)
-        lanes = _power_of_two(out[2], 16, 64)
-        rows = _power_of_two(out[1], 1, max(1, 1024 // lanes))
-        b.launch(
-            "conv.depthwise",
-            (-(-out[1] // rows), m_size * groups * images * planes.outer),
-            planes.tensor, weights, y, b.constant(plane_offsets), b.constant(weight_offsets),
-            m_size, k_size, groups, images, pitch, out[1], out[2],
-            planes.outer_size, planes.outer_size // groups, weights_row, weights_group,
-            y_image, y_channel, y_row, y_column,
-            cost=8 * m_size * k_size * math.prod(out) * groups * images * planes.outer,
-            STEP=_step(y), ACC=dtype_constexpr(_accumulator(weights.dtype)), TAPS=taps, ROWS=rows, LANES=lanes,
-        )  # fmt: skip
-        return
     p_size = ((out[0] - 1) * planes.rows + out[1] - 1) * images * pitch + (images - 1) * pitch + out[2]
     bm, bn, bk = _tile(m_size, p_size, k_size, weights.dtype)
     m_tiles, p_tiles = -(-m_size // bm), -(-p_size // bn)
@@ -283,7 +298,7 @@ def _product(
         planes.outer_size, planes.outer_size // groups, weights_row, weights_group,
         m_size * y_channel, y_image, y_channel, y_slice, y_row, y_column,
         cost=2 * m_size * k_size * p_size * groups * planes.outer,
-        TABLE=weight_offsets is not None, ALONG_M=along_m, GROUPS=groups, DEEP=out[0] > 1, STEP=_step(y),
+        TABLE=weight_offsets is not None, ALONG_M=along_m, LISTS=False, GROUPS=groups, DEEP=out[0] > 1, STEP=_step(y),
         ACC=dtype_constexpr(_accumulator(weights.dtype)), BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
 
@@ -318,29 +333,118 @@ def _matrix(t: Tensor) -> Tensor:
     return t.view(t.shape[:2], t.strides[:2])
 
 
-def _depthwise_in_place(
-    b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor, pad: Triple, flip: bool = False
+def _depthwise(
+    b: PlanBuilder,
+    c: Conv,
+    x: Tensor,
+    w: Tensor,
+    y: Tensor,
+    kernel: Sequence[int],
+    step: Sequence[int],
+    dilation: Sequence[int],
+    first: Sequence[int],
+    weight_steps: Sequence[int],
 ) -> None:
-    """Both have the channels of w; x is read in place, y written, `flip` says with which order of the taps."""
-    height, width = y.shape[3:]
-    lanes = _power_of_two(width, 16, 64)
-    rows = _power_of_two(height, 1, 512 // lanes)
+    """Plans one launch over the pixels of y; w starts at the first tap, `weight_steps` go to the next row's and column's."""
+    rows = _power_of_two(y.shape[3], 1, 4)
+    span = (kernel[0] - 1) * dilation[0]
     b.launch(
-        "conv.depthwise_in_place",
-        (-(-width // lanes), -(-height // rows), c.images * c.channels),
-        x, w, y, c.channels, *x.shape[3:], height, width, *pad[1:],
+        "conv.depthwise", c.images * c.out_channels,
+        x, w, y, c.out_channels // c.channels, c.out_channels, *x.shape[3:], *y.shape[3:], *first, c.taps, *weight_steps,
         *x.strides[:2], *x.strides[3:], *y.strides[:2], *y.strides[3:],
-        cost=8 * c.flops, KH=c.kernel[1], KW=c.kernel[2], DILATION_H=c.dilation[1], DILATION_W=c.dilation[2], FLIP=flip,
-        UNIT=x.strides[4] == y.strides[4] == 1, ACC=dtype_constexpr(_accumulator(w.dtype)), ROWS=rows, LANES=lanes,
+        cost=8 * c.flops, KH=kernel[0], KW=kernel[1], STEP_H=step[0], STEP_W=step[1],
+        DILATION_H=dilation[0], DILATION_W=dilation[1], UNIT=x.strides[4] == 1, Y_STEP=_step(y),
+        ACC=dtype_constexpr(_accumulator(w.dtype)), LOWEST=min(0, span), REACH=(rows - 1) * step[0] + abs(span) + 1, ROWS=rows, LANES=16,
     )  # fmt: skip
 
 
-def _forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor) -> None:
-    if c.pointwise:
+def _depthwise_input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor) -> None:
+    """A convolution of dy for each phase of the stride, with every so many taps."""
+    (rows, columns), steps = [
+        [_phase_taps(c.kernel[d], c.stride[d], c.dilation[d], c.pad[d], a) for a in range(min(c.stride[d], c.extents[d]))]
+        for d in (1, 2)
+    ], (c.kernel[2], 1)  # fmt: skip
+    for (i, own_rows), (j, own_columns) in itertools.product(enumerate(rows), enumerate(columns)):
+        taps = (own_rows, own_columns)
+        if not all(taps):
+            continue
+        strides = (*dx.strides[:3], dx.strides[3] * c.stride[1], dx.strides[4] * c.stride[2])
+        extents = [-(-(e - a) // s) for e, a, s in zip(c.extents[1:], (i, j), c.stride[1:], strict=True)]
+        target = dx.view((*dx.shape[:3], *extents), strides, i * dx.strides[3] + j * dx.strides[4])
+        second = [own[1] if len(own) > 1 else (own[0][0] + 1, own[0][1] + 1) for own in taps]
+        _depthwise(
+            b, c, dy, w.view(w.shape, w.strides, own_rows[0][0] * steps[0] + own_columns[0][0]), target,
+            [len(own) for own in taps], (1, 1), [s[1] - own[0][1] for s, own in zip(second, taps, strict=True)],
+            [own[0][1] for own in taps],
+            [(s[0] - own[0][0]) * step for s, own, step in zip(second, taps, steps, strict=True)],
+        )  # fmt: skip
+
+
+def _images_last(b: PlanBuilder, x: Tensor, moved: Moved, result: bool = False) -> Tensor:
+    """x (or room for it, when it is a `result`) as [channels, slices, rows, columns, images] in the workspace, lines of
+    images a little longer where they would fall into the same sets of the cache. `moved`: what this plan has moved."""
+    if x in moved:
+        return moved[x]
+    images = x.shape[0]
+    pitch = -(-images // 16) * 16
+    if pitch * x.itemsize % 4096 < 128:
+        pitch += 128 // x.itemsize
+    space = b.scratch((*x.shape[1:], pitch), x.dtype)
+    turned = space.view((*x.shape[1:], images), space.strides)
+    if not result:
+        moved[x] = turned
+        plan_copy(b, x.permute(1, 2, 3, 4, 0), turned)
+    return turned
+
+
+def _product_of_images(
+    b: PlanBuilder, c: Conv, source: Tensor, w: Tensor, result: Tensor, moved: Moved, data: bool = False
+) -> None:
+    """Plans y from x, or (`data`) dx from dy: for each pixel of the result one product, whose k are the (channel, tap)
+    that read a pixel and whose lanes are the images."""
+    k_channels, m_size = c.channels // c.groups, c.out_channels // c.groups
+    row, columns = k_channels * c.taps, (c.taps, 1)
+    if data:
+        k_channels, m_size = m_size, k_channels
+        row, columns = c.taps, (m_size * c.taps, 1)
+    source, y = _images_last(b, source, moved), _images_last(b, result, moved, result=True)
+    pitch, channel = source.strides[3], source.strides[0]
+    reads = c.reads(data)
+    offsets = np.arange(k_channels)[None, :, None] * channel + reads[:, None, :] * pitch
+    places = np.arange(k_channels)[:, None] * columns[0] + np.arange(c.taps) * columns[1]
+    valid = np.broadcast_to(reads[:, None, :] >= 0, offsets.shape)
+    _check_offsets(channel * source.shape[0])
+    bounds = np.concatenate([[0], np.cumsum(valid.sum(axis=(1, 2)))])
+    k_size = int(bounds[-1])
+    bm, _, bk = _tile(m_size, c.images, k_size // len(reads) + 1, w.dtype)
+    bn = 64 if c.images <= 64 else 256  # a pixel's product is small: fewer programs
+    m_tiles, p_tiles = -(-m_size // bm), -(-c.images // bn)
+    b.launch(
+        "conv.convolve_planes",
+        (m_tiles * p_tiles, c.groups * len(reads)),
+        source, w, y, b.constant(np.concatenate([offsets[valid], bounds]).astype(np.int32)),
+        b.constant(np.broadcast_to(places, offsets.shape)[valid].astype(np.int32)),
+        m_size, k_size, c.images, m_tiles, p_tiles, p_tiles, 1, 1, 1, c.images, c.images, 1,
+        0, channel * k_channels, row, m_size * k_channels * c.taps,
+        m_size * y.strides[0], y.strides[3], y.strides[0], 0, 0, 1,
+        cost=2 * m_size * k_size * c.images * c.groups,
+        TABLE=True, ALONG_M=False, LISTS=True, GROUPS=c.groups, DEEP=False, STEP=1,
+        ACC=dtype_constexpr(_accumulator(w.dtype)), BM=bm, BN=bn, BK=bk,
+    )  # fmt: skip
+    plan_copy(b, y.permute(4, 0, 1, 2, 3), result)
+
+
+def _forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor, moved: Moved) -> None:
+    how = c.algorithm("forward")
+    if how == "product":
         plan_product(b, _matrix(x), _matrix(w).permute(1, 0), _matrix(y))
         return
-    if c.small_depthwise:
-        _depthwise_in_place(b, c, x, w, y, c.pad)
+    if how == "depthwise":
+        first = [-p for p in c.pad[1:]]
+        _depthwise(b, c, x, w, y, c.kernel[1:], c.stride[1:], c.dilation[1:], first, (c.kernel[2], 1))
+        return
+    if how == "images":
+        _product_of_images(b, c, x, w, y, moved)
         return
     channels = c.channels // c.groups
     m_size = c.out_channels // c.groups
@@ -348,7 +452,6 @@ def _forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor) -> None:
     _product(
         b, planes, _widened(b, c, w), y, c.out_extents, m_size, c.groups,
         planes.offsets(channels, _all_taps(c)), None, channels * c.taps, m_size * channels * c.taps,
-        c.depthwise,
     )  # fmt: skip
 
 
@@ -381,14 +484,16 @@ def _ordered(b: PlanBuilder, c: Conv, w: Tensor, phases: list[list[list[tuple[in
     return out
 
 
-def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, whole: Tensor) -> None:
+def _input_gradient(
+    b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, whole: Tensor, moved: Moved
+) -> None:
     """`whole`: dx as it lies in memory, where all of it is zeroed."""
-    if c.pointwise:
+    how = c.algorithm("data")
+    if how == "product":
         plan_product(b, _matrix(dy), _matrix(w), _matrix(dx))
         return
-    if c.small_depthwise:
-        pad = [(k - 1) * d - p for k, d, p in zip(c.kernel, c.dilation, c.pad, strict=True)]
-        _depthwise_in_place(b, c, dy, w, dx, (pad[0], pad[1], pad[2]), flip=True)
+    if how == "images":
+        _product_of_images(b, c, dy, w, dx, moved, data=True)
         return
     each = list(zip(c.kernel, c.stride, c.dilation, c.pad, c.extents, strict=True))
     phases = [[_phase_taps(k, s, d, p, a) for a in range(min(s, e))] for k, s, d, p, e in each]
@@ -396,6 +501,9 @@ def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, 
         b.zero(whole)  # some pixels are read by no tap
     origins = [[origin for taps in axis for _, origin in taps] for axis in phases]
     if not all(origins):
+        return
+    if how == "depthwise":
+        _depthwise_input_gradient(b, c, w, dy, dx)
         return
     channels, out_channels = c.channels // c.groups, c.out_channels // c.groups
     axes = _triple([Axis.of(1, starts) for starts in origins])
@@ -405,7 +513,7 @@ def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, 
     w = _widened(b, c, w)
     starts = np.arange(out_channels, dtype=np.int64) * (channels * c.taps)
     firsts = [[sum(map(len, axis[:i])) for i in range(len(axis))] for axis in phases]
-    ordered = w.dtype == "bf16" and not c.depthwise
+    ordered = w.dtype == "bf16"
     first_tap = 0
     if ordered and c.taps > 1:
         w = _ordered(b, c, w, phases)
@@ -431,38 +539,46 @@ def _input_gradient(b: PlanBuilder, c: Conv, w: Tensor, dy: Tensor, dx: Tensor, 
             first_tap += len(taps)
             _product(
                 b, planes, rows, target, out, channels, c.groups, plane_offsets, None, channels,
-                out_channels * channels * c.taps, False, along_m=True,
+                out_channels * channels * c.taps, along_m=True,
             )  # fmt: skip
             continue
         _product(
             b, planes, w, target, out, channels, c.groups,
             plane_offsets, table, c.taps, out_channels * channels * c.taps,
-            c.depthwise,
         )  # fmt: skip
 
 
-def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor) -> None:
-    if c.pointwise:
+def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor, moved: Moved) -> None:
+    how = c.algorithm("weight")
+    if how == "product":
         plan_product(b, _matrix(dy).permute(1, 0), _matrix(x), _matrix(dw))
         return
-    dtype, acc = c.factor(dw.dtype), _accumulator(dw.dtype)
+    if how == "depthwise":
+        b.launch(
+            "conv.depthwise_weight_gradient", c.out_channels,
+            x, dy, dw, c.out_channels // c.channels, c.images, *x.shape[3:], *dy.shape[3:], *(-p for p in c.pad[1:]),
+            *x.strides[:2], *x.strides[3:], *dy.strides[:2], *dy.strides[3:],
+            cost=8 * c.flops, KH=c.kernel[1], KW=c.kernel[2], STEP_H=c.stride[1], STEP_W=c.stride[2],
+            DILATION_H=c.dilation[1], DILATION_W=c.dilation[2], UNIT=x.strides[4] == dy.strides[4] == 1,
+            ACC=dtype_constexpr(_accumulator(dw.dtype)), ROWS=4, LANES=16,
+        )  # fmt: skip
+        return
+    channels = c.channels // c.groups
+    if how == "images":
+        x, dy = _images_last(b, x, moved), _images_last(b, dy, moved)
+        reads = c.reads(False)
+        _check_offsets(x.strides[0] * x.shape[0])
+        table = np.arange(channels)[None, :, None] * x.strides[0] + reads[:, None, :] * x.strides[3]
+        table = np.where(reads[:, None, :] >= 0, table, -1).astype(np.int32)
+        _summed_products(
+            b, c, x, dy, dw, table, c.images, len(reads), (0, channels * x.strides[0], dy.strides[3], dy.strides[0]), True
+        )  # fmt: skip
+        return
+    dtype = c.factor(dw.dtype)
     planes = make_planes(b, x, _forward_axes(c), c.out_extents, dtype)
-    channels, n_size = c.channels // c.groups, c.out_channels // c.groups
     table = planes.offsets(channels, _all_taps(c))
     planes, out = _lines(planes, dy.strides, c.out_extents)
     pitch = planes.pitch
-    if c.depthwise:
-        lanes = _power_of_two(out[2], 16, 64)
-        b.launch(
-            "conv.depthwise_weight_gradient",
-            c.out_channels,
-            planes.tensor, dy, dw, b.constant(table), c.out_channels // c.channels, planes.images, planes.outer,
-            pitch, out[1], out[2], planes.outer_size, planes.outer_size // c.groups,
-            dy.strides[0], dy.strides[1], dy.strides[3], dy.strides[4], c.taps,
-            cost=8 * c.flops, UNIT=dy.strides[4] == 1, ACC=dtype_constexpr(acc),
-            ROWS=_power_of_two(out[1], 1, 1024 // lanes), LANES=lanes,
-        )  # fmt: skip
-        return
     # The last lanes of the last line have no pixel and their planes may end before them.
     p_size = (((out[0] - 1) * planes.rows + out[1]) * planes.images - 1) * pitch + out[2]
     dy_outer, dy_channel = dy.strides[:2]
@@ -471,19 +587,40 @@ def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor)
     if not in_place or dy.dtype != dtype:
         dy = _lay_out(b, planes, dy, out, dtype)
         dy_outer, dy_channel = c.out_channels * dy.shape[-1], dy.shape[-1]
-    m_size, n_size = c.out_channels // c.groups, channels * c.taps
-    bm, bn, bk = 64, 64, (512 if dtype == "bf16" else 128)
+    strides = (planes.outer_size, planes.outer_size // c.groups, dy_outer, dy_channel)
+    _summed_products(b, c, planes.tensor, dy, dw, table, p_size, planes.outer, strides)
+
+
+def _summed_products(
+    b: PlanBuilder,
+    c: Conv,
+    planes: Tensor,
+    dy: Tensor,
+    dw: Tensor,
+    table: np.ndarray,
+    p_size: int,
+    outer: int,
+    strides: tuple[int, int, int, int],
+    lists: bool = False,
+) -> None:
+    """Plans dw as products over `p_size` lanes of each of `outer` parts, in ranges that are summed at the end. `strides`:
+    of the planes from part to part and group to group, of dy from part to part and channel to channel."""
+    acc, m_size, n_size = (
+        _accumulator(dw.dtype),
+        c.out_channels // c.groups,
+        c.channels // c.groups * c.taps,
+    )
+    bm, bn, bk = 64, 64, (512 if planes.dtype == "bf16" else 128)
     tiles = -(-m_size // bm) * -(-n_size // bn) * c.groups
-    p_chunk, p_splits, outer_chunk, outer_splits = _splits(tiles, p_size, planes.outer, bk)
+    p_chunk, p_splits, outer_chunk, outer_splits = _splits(tiles, p_size, outer, bk)
     splits = p_splits * outer_splits
     partial = dw if splits == 1 else b.scratch((splits, *dw.shape), acc)
     b.launch(
         "conv.weight_gradient",
         (-(-m_size // bm), -(-n_size // bn), c.groups * splits),
-        planes.tensor, dy, partial, b.constant(table),
-        m_size, n_size, p_size, p_chunk, p_splits, planes.outer, outer_chunk,
-        planes.outer_size, planes.outer_size // c.groups, dy_outer, dy_channel, dw.numel,
-        cost=c.flops, GROUPS=c.groups, ACC=dtype_constexpr(acc), BM=bm, BN=bn, BK=bk,
+        planes, dy, partial, b.constant(table),
+        m_size, n_size, p_size, p_chunk, p_splits, outer, outer_chunk, *strides, dw.numel,
+        cost=c.flops, LISTS=lists, GROUPS=c.groups, ACC=dtype_constexpr(acc), BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
     if splits > 1:
         b.launch(
@@ -633,7 +770,7 @@ def plan_conv(
     if c.channels == 0 or c.taps == 0:
         b.zero(out)
         return
-    _forward(b, c, source, w, target)
+    _forward(b, c, source, w, target, {})
 
 
 def plan_conv_grad(
@@ -659,10 +796,11 @@ def plan_conv_grad(
             if gradient is not None:
                 b.zero(gradient)
         return
+    moved: Moved = {}
     if dx is not None and dx.numel:
-        _input_gradient(b, c, w, above, _channels_first(dx, layout), dx)
+        _input_gradient(b, c, w, above, _channels_first(dx, layout), dx, moved)
     if dw is not None and dw.numel:
-        _weight_gradient(b, c, source, above, dw)
+        _weight_gradient(b, c, source, above, dw, moved)
 
 
 def plan_conv_double_grad(
@@ -720,7 +858,7 @@ def plan_conv_transpose(
     if x.numel == 0:
         b.zero(out)
         return
-    _input_gradient(b, c, w, source, target, out)
+    _input_gradient(b, c, w, source, target, out, {})
 
 
 def plan_conv_transpose_grad(
@@ -746,10 +884,11 @@ def plan_conv_transpose_grad(
             if gradient is not None:
                 b.zero(gradient)
         return
+    moved: Moved = {}
     if dx is not None and dx.numel:
-        _forward(b, c, above, w, _channels_first(dx, layout))
+        _forward(b, c, above, w, _channels_first(dx, layout), moved)
     if dw is not None and dw.numel:
-        _weight_gradient(b, c, above, source, dw)
+        _weight_gradient(b, c, above, source, dw, moved)
 
 
 def transpose_padding(

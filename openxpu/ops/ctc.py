@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from openxpu.ops.elementwise import plan_binary
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported, dtype_constexpr
-from openxpu.ops.reduce import power_of_two, real, require_contiguous
+from openxpu.ops.reduce import power_of_two, require_contiguous
 from openxpu.ops.run import run
 from openxpu.ops.softmax import plan_log_softmax
 
@@ -35,16 +33,18 @@ def plan_ctc_loss(
     acc = logits.dtype
     log_p = b.scratch(logits.shape, acc)
     plan_log_softmax(b, logits, log_p, -1)
-    paths = b.scratch((2, batch, time, 2 * letters + 1), acc)
-    none = real(float(np.finfo(np.float64 if acc == "f64" else np.float32).min), acc)
+    states = 2 * letters + 1
+    paths, powers = b.scratch((batch, time, states), acc), b.scratch((batch, time, states), "i32")
+    line, line_powers = b.scratch((batch, 2, states), acc), b.scratch((batch, 2, states), "i32")
+    given, numbers = (log_p, labels, lengths, label_lengths), (time, batch, classes, letters, blank)
+    flags = {"ACC": dtype_constexpr(acc), "BLOCK": max(power_of_two(states), 16)}
+    b.launch("ctc.ctc_forward", batch, *given, paths, powers, *numbers, cost=20 * paths.numel, **flags)
     b.launch(
-        "ctc.ctc_paths", (batch, 2), log_p, labels, lengths, label_lengths, paths, time, batch, classes, letters, blank,
-        none, cost=40 * paths.numel, ACC=dtype_constexpr(acc), BLOCK=max(power_of_two(2 * letters + 1), 16),
+        "ctc.ctc_backward", batch, *given, paths, powers, line, line_powers, loss, *numbers, cost=30 * paths.numel, **flags,
     )  # fmt: skip
     b.launch(
-        "ctc.ctc_grad", (-(-time // _TIME), batch), log_p, labels, lengths, label_lengths, paths, loss, grad, time, batch,
-        classes, letters, blank, none, cost=20 * paths.numel + 4 * grad.nbytes, ACC=dtype_constexpr(acc), TIME=_TIME,
-        BLOCK=min(512, max(power_of_two(classes), 16)),
+        "ctc.ctc_grad", (-(-time // _TIME), batch), *given, paths, loss, grad, *numbers,
+        cost=10 * paths.numel + 4 * grad.nbytes, TIME=_TIME, BLOCK=min(512, max(power_of_two(classes), 16)),
     )  # fmt: skip
 
 

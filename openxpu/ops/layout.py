@@ -12,7 +12,14 @@ import numpy as np
 
 from openxpu.ops.creation import plan_arange, plan_full
 from openxpu.ops.plan import FLOATS, NUMPY_NAMES, PlanBuilder, Tensor, Unsupported, dtype_constexpr
-from openxpu.ops.pointwise import broadcast_strides, collapse, compute_dtype, plan_map, plan_patterned
+from openxpu.ops.pointwise import (
+    broadcast_strides,
+    collapse,
+    compute_dtype,
+    division,
+    plan_map,
+    plan_patterned,
+)
 from openxpu.ops.reduce import power_of_two
 from openxpu.ops.run import run
 
@@ -50,7 +57,8 @@ def plan_copy(b: PlanBuilder, x: Tensor, out: Tensor) -> None:
     x, out = x.permute(*order), out.permute(*order)
     extents, (xs, os) = collapse(out.shape, [x.strides, out.strides])
     dense = next((d for d, stride in enumerate(xs) if stride == 1), None)
-    if not extents or dense is None or dense == len(extents) - 1 or os[-1] != 1 or extents[dense] < 4:
+    last = len(extents) - 1
+    if not extents or dense in (None, last) or os[-1] != 1 or xs[-1] == 0 or extents[dense] < 4:
         plan_map(b, "elementwise.first", [x.view(extents, xs)], out.view(extents, os), compute=None)
         return
     p, q = extents[dense], extents[-1]
@@ -60,7 +68,7 @@ def plan_copy(b: PlanBuilder, x: Tensor, out: Tensor) -> None:
     outer = [
         (extent, own_x, own_out)
         for d, (extent, own_x, own_out) in enumerate(zip(extents, xs, os, strict=True))
-        if d not in (dense, len(extents) - 1)
+        if d not in (dense, last)
     ][::-1]
     bp = next(size for size in (4, 16, _TILE) if size >= p or size == _TILE)
     bq = next(size for size in (4, 16, _TILE) if size >= q or size == _TILE)
@@ -594,13 +602,18 @@ def plan_take_along_axis(b: PlanBuilder, x: Tensor, index: Tensor, out: Tensor, 
     axis = normalize(axis, x.ndim)
     if out.numel == 0:
         return
-    x = _cut_copy(b, x, index, axis)
-    _agree("take_along_axis", x, index, axis)
-    _, extent, inner = _fold(x, axis)
-    block = 1024
+    view = _cut(x, index, axis) if index.ndim == x.ndim else x
+    _agree("take_along_axis", view, index, axis)
+    strides = [0 if d == axis else stride for d, stride in enumerate(view.strides)]
+    extents, (own,) = collapse(index.shape, [strides])
+    small = out.numel < 2**31
+    dims = zip(reversed(extents), reversed(own), strict=True)
+    table = [[extent, *(division(extent) if small else (0, 0)), stride] for extent, stride in dims]
+    block = _lane_block(out.numel)
     b.launch(
-        "layout.take_along", -(-out.numel // block), as_bits(x), index, as_bits(out), out.numel, extent,
-        index.shape[axis], inner, cost=8 * out.nbytes, BLOCK=block,
+        "layout.take_along", -(-out.numel // block), as_bits(x), index, as_bits(out),
+        b.constant(np.array(table, np.int64)) if table else None, out.numel, x.shape[axis], view.strides[axis],
+        cost=8 * out.nbytes, DIMS=len(table), SMALL=small, BLOCK=block,
     )  # fmt: skip
 
 

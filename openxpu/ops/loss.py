@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from openxpu.ops.plan import I64, PlanBuilder, Tensor, dtype_constexpr
+from openxpu.ops.pointwise import plan_map
 from openxpu.ops.reduce import accumulation_dtype, plan_reduce, power_of_two, real, require_contiguous
 from openxpu.ops.run import run
 from openxpu.ops.softmax import COLUMN_TILE, ROW_TILE, split_axis
@@ -203,7 +204,7 @@ def plan_nll_loss(
     weights = b.scratch((cells,), acc)
     b.launch(
         "loss.nll_loss_cells", grid, x, label, weight, each, weights, cells, classes, inner, ignore_index,
-        cost=4 * label.nbytes, HAS_WEIGHT=int(weight is not None), ACC=dtype_constexpr(acc), BLOCK=block,
+        cost=4 * label.nbytes, FLAT=int(inner == 1), HAS_WEIGHT=int(weight is not None), ACC=dtype_constexpr(acc), BLOCK=block,
     )  # fmt: skip
     if reduction == "none":
         b.zero(total_weight)
@@ -233,7 +234,7 @@ def plan_nll_loss_grad(
     grid, block = blocks(cells, 1024)
     b.launch(
         "loss.nll_loss_grad_cells", grid, label, weight, total_weight, dout, dx, cells, classes, inner, ignore_index,
-        cost=4 * label.nbytes, HAS_WEIGHT=int(weight is not None), ONE_DOUT=int(reduction != "none"),
+        cost=4 * label.nbytes, FLAT=int(inner == 1), HAS_WEIGHT=int(weight is not None), ONE_DOUT=int(reduction != "none"),
         MEAN=int(reduction == "mean"), ACC=dtype_constexpr(acc), BLOCK=block,
     )  # fmt: skip
 
@@ -242,15 +243,12 @@ def plan_label_smooth(
     b: PlanBuilder, label: Tensor, prior: Tensor | None, out: Tensor, epsilon: float
 ) -> None:
     """label * (1 - epsilon) + epsilon * prior, a uniform prior when absent."""
-    require_contiguous("label_smooth", label, prior, out)
-    classes = label.shape[-1] if label.ndim else 1
-    acc = accumulation_dtype(label.dtype)
-    grid, block = blocks(label.numel)
-    b.launch(
-        "loss.label_smooth_elements", grid, label, prior, out, I64(label.numel), classes, real(epsilon, acc),
-        real(epsilon / max(classes, 1), acc), cost=2 * label.nbytes, HAS_PRIOR=int(prior is not None),
-        ACC=dtype_constexpr(acc), BLOCK=block,
-    )  # fmt: skip
+    if prior is None:
+        share = epsilon / max(label.shape[-1] if label.ndim else 1, 1)
+        plan_map(b, "elementwise.scale_bias", [label], out, [1.0 - epsilon, share])
+    else:
+        prior = prior.reshape(prior.numel)
+        plan_map(b, "loss.smoothed", [label, prior], out, [1.0 - epsilon, epsilon])
 
 
 # ---- on arrays ----

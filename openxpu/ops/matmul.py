@@ -80,8 +80,8 @@ def _unit(row: int, col: int, rows: int, cols: int) -> int:
 def _tiles(m: int, n: int, k: int, batch: int, dtype: str) -> tuple[int, int, int]:
     """BM, BN, BK: tall tiles, so that each panel of y serves many rows, but enough of them for every worker."""
     # Few sizes, so that few kernels are compiled: what a tile has beyond the matrix costs nothing, extents are masked.
-    bm = 16 if m <= 16 else 64 if m <= 64 else 256
-    bn = 16 if n <= 16 else 64 if n <= 64 else 128
+    bm = 16 if m <= 16 else 32 if m <= 32 else 64 if m <= 64 else 256
+    bn = 16 if n <= 16 else 32 if n <= 32 else 64 if n <= 64 else 128
     bk = 32 if k <= 32 else 256
     if (
         dtype == "i8" and n > 128 and k > 512
@@ -205,6 +205,19 @@ class _Problem:
     def launch(self, outer: Batch, inner: Batch) -> None:
         b, m, n, k = self.b, self.m, self.n, self.k
         x, y, out, addend = self.x, self.y, self.out, self.addend
+        if n == 1 and m > 16 and out.strides[-2] == 1:
+            # One column as one row: lanes lie along it, and each of them has an element.
+            row = replace(
+                self,
+                x=_transposed(y),
+                y=_transposed(x),
+                out=_transposed(out),
+                addend=None if addend is None else _transposed(addend),
+                m=1,
+                n=m,
+            )
+            row.launch(*(Batch(d.size, (d.strides[1], d.strides[0], *d.strides[2:])) for d in (outer, inner)))
+            return
         batch = outer.size * inner.size
         acc = ACCUMULATOR[x.dtype]
         bm, bn, bk = _tiles(m, n, k, batch, x.dtype)

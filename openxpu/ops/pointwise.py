@@ -30,6 +30,7 @@ _SHORT = 16  # inner dimensions below this are gathered
 _NARROW = 128  # inner dimensions below this are worth a copy of a small operand that makes them longer
 _REPEATED = 65536  # elements of such a copy
 _PATTERN = 2048  # elements of a block whose offsets are a table
+_OF_PARTS = ("first", "negative", "add", "add3", "subtract", "divide_scalar")
 
 
 def compute_dtype(dtype: str) -> str:
@@ -115,6 +116,7 @@ def plan_patterned(
     scalars: Sequence[Scalar] = (),
     compute: str | None = None,
     cost: int = 0,
+    pairs: int = 0,
 ) -> bool:
     """plan_map of short dimensions: those that make a block of _PATTERN elements have the same offsets in every block,
     so they are a table. `steps`: the strides of the inputs, then of out. False: the block spans too much."""
@@ -156,10 +158,21 @@ def plan_patterned(
         *row_steps[:-1], *[0] * (3 - count), row_steps[-1], *values, cost=cost,
         FN=function_constexpr(function), INPUTS=count, SCALARS=len(scalars),
         COMPUTE=None if compute is None else dtype_constexpr(compute),
-        XS=units[0], YS=units[1] if count > 1 else 0, ZS=units[2] if count > 2 else 0, OS=units[-1],
+        PAIRS=pairs, XS=units[0], YS=units[1] if count > 1 else 0, ZS=units[2] if count > 2 else 0, OS=units[-1],
         OUTER=len(table), BLOCK=_PATTERN,
     )  # fmt: skip
     return True
+
+
+def _in_groups(extents: list[int], steps: list[list[int]]) -> tuple[list[int], list[list[int]]]:
+    """A matrix of short rows as a stack of matrices, so that `_repeated` finds dimensions that go together."""
+    if len(extents) != 2:
+        return extents, steps
+    rows, cols = extents
+    for each in range(_PATTERN // cols, 1, -1):
+        if rows % each == 0 and rows // each >= _SHORT_ROWS:
+            return [rows // each, each, cols], [[own[0] * each, *own] for own in steps]
+    return extents, steps
 
 
 def _repeated(
@@ -190,8 +203,15 @@ def _repeated(
 
 
 def _block(extent: int) -> int:
-    """Inner block of a row kernel: few variants, little waste at the end of rows."""
-    return 1024 if extent >= 1024 else 256 if extent >= 256 else 64 if extent >= 64 else 16
+    """Inner block of a row kernel: few variants, and rows in one piece, of which no more is done than they have."""
+    return 16 if extent <= 16 else 64 if extent <= 64 else 256 if extent <= 256 else 1024
+
+
+def _wide(inputs: Sequence[Tensor], out: Tensor) -> bool:
+    """Whether the parts of complex numbers make longer rows than of one number."""
+    parts = out.parts
+    strides = [broadcast_strides(tensor.parts, parts.shape) for tensor in inputs]
+    return collapse(parts.shape, [*strides, parts.strides])[0][-1] > 2
 
 
 def plan_map(
@@ -213,9 +233,16 @@ def plan_map(
     on values (default: whatever suits memory). `out` may be one of the inputs."""
     if out.numel == 0:
         return
-    if any(tensor.dtype in PARTS for tensor in (*inputs, out)):
-        _map_pairs(b, function, inputs, out, scalars, effort)
-        return
+    pairs = sum(1 << i for i, tensor in [*enumerate(inputs), (3, out)] if tensor.dtype in PARTS)
+    if pairs:
+        # By the function of the same name of complex numbers, unless it does the same to both parts.
+        name = function.rpartition(".")[2]
+        if name in _OF_PARTS and pairs == (1 << len(inputs)) - 1 | 8 and _wide(inputs, out):
+            inputs, out, pairs = [tensor.parts for tensor in inputs], out.parts, 0
+        else:
+            function = f"complex.{name}"
+            compute = next(PARTS[tensor.dtype] for tensor in (*inputs, out) if tensor.dtype in PARTS)
+            inputs, out = [tensor.words for tensor in inputs], out.words
     if compute == "":
         compute = compute_dtype(inputs[0].dtype)
     kind = scalar_kind(compute or compute_dtype(inputs[0].dtype))
@@ -223,13 +250,15 @@ def plan_map(
     values += [0] * (3 - len(values))
     strides = [broadcast_strides(tensor, out.shape) for tensor in inputs]
     extents, (*steps, out_steps) = collapse(out.shape, [*strides, out.strides])
-    if len(inputs) > 1 and len(extents) > 2 and extents[-1] < _NARROW and out.numel > _BLOCK:
+    whole = not pairs or compute == "f32"  # else an element is two of the dtype that the tensors are given
+    if whole and len(inputs) > 1 and len(extents) > 1 and extents[-1] < _NARROW and out.numel > _BLOCK:
+        extents, (*steps, out_steps) = _in_groups(extents, [*steps, out_steps])
         repeated = _repeated(b, inputs, extents, [*steps, out_steps])
         if repeated is not None:
             inputs = repeated
             out = out.view(tuple(extents), tuple(out_steps))
             strides = [broadcast_strides(tensor, out.shape) for tensor in inputs]
-            extents, (*steps, out_steps) = collapse(out.shape, [*strides, out.strides])
+        extents, (*steps, out_steps) = collapse(out.shape, [*strides, out.strides])
     pointers = [*inputs, *[None] * (3 - len(inputs)), out]
     cost = out.numel * (sum(tensor.itemsize for tensor in inputs) + out.itemsize) * effort
     shared = {
@@ -237,12 +266,13 @@ def plan_map(
         "INPUTS": len(inputs),
         "SCALARS": len(scalars),
         "COMPUTE": None if compute is None else dtype_constexpr(compute),
+        "PAIRS": pairs,
     }
     steps += [[0] * len(extents)] * (3 - len(inputs))
     n = out.numel
     inner = [own[-1] if own else 0 for own in steps]
     if not extents or (len(extents) == 1 and out_steps[0] == 1 and all(step in (0, 1) for step in inner)):
-        block = together or (_BLOCK if n > _BLOCK // 8 else _BLOCK // 8)
+        block = together or (_BLOCK if n > _BLOCK // 8 and not pairs else _BLOCK // 8)
         xs, ys, zs = inner
         b.launch(
             "pointwise.flat", -(-n // block), *pointers, n, *values, cost=cost,
@@ -253,7 +283,16 @@ def plan_map(
         extents[-1] < _SHORT
         and n > _BLOCK
         and plan_patterned(
-            b, function, inputs, out, extents, [*steps[: len(inputs)], out_steps], scalars, compute, cost * 2
+            b,
+            function,
+            inputs,
+            out,
+            extents,
+            [*steps[: len(inputs)], out_steps],
+            scalars,
+            compute,
+            cost * 2,
+            pairs,
         )
     ):
         return
@@ -261,7 +300,7 @@ def plan_map(
         sum((extent - 1) * abs(step) for extent, step in zip(extents, own, strict=True))
         for own in (*steps, out_steps)
     )
-    if extents[-1] < _SHORT and n < 2**31 and span < 2**31:
+    if extents[-1] < _SHORT and max(n, span) < 2 ** (30 if pairs else 31):
         dims = list(zip(reversed(extents), *(reversed(own) for own in (*steps, out_steps)), strict=True))
         table = [[extent, *division(extent), *own] for extent, *own in dims]
         block = together or 1024
@@ -284,56 +323,11 @@ def plan_map(
     rows_each = min(rows, max(1, _PROGRAM_ELEMENTS // cols_each))
     chunks = -(-rows // rows_each)
     outer_dims = b.constant(np.array(dims[::-1], np.int64)) if dims else None
-    unit = [step if step in (0, 1) else None for step in lanes]
+    unit = [step if step in (0, 1, 2) else None for step in lanes]
     b.launch(
         "pointwise.strided", (outer * chunks, -(-cols // cols_each)), *pointers, outer_dims,
         rows, cols, chunks, rows_each, cols_each, *row_steps, *lanes, *values, cost=cost,
         **shared, XS=unit[0], YS=unit[1], ZS=unit[2], OS=unit[3], OUTER=len(dims), BLOCK=together or _block(cols),
-    )  # fmt: skip
-
-
-def _map_pairs(
-    b: PlanBuilder,
-    function: str,
-    inputs: Sequence[Tensor],
-    out: Tensor,
-    scalars: Sequence[Scalar],
-    effort: int,
-) -> None:
-    """plan_map where complex numbers are among the tensors: by the function of the same name in kernels/complex.py."""
-    dtype = next(PARTS[tensor.dtype] for tensor in (*inputs, out) if tensor.dtype in PARTS)
-    strides = [broadcast_strides(tensor, out.shape) for tensor in inputs]
-    extents, (*steps, out_steps) = collapse(out.shape, [*strides, out.strides])
-    n = out.numel
-    values = [scalar_as(value, dtype) for value in scalars]
-    values += [0] * (3 - len(values))
-    pairs = [tensor.dtype in PARTS for tensor in inputs]
-    pointers = [tensor.words for tensor in (*inputs, *[inputs[0]] * (3 - len(inputs)), out)]
-    shared = {
-        "FN": function_constexpr(f"complex.{function.rpartition('.')[2]}"),
-        "INPUTS": len(inputs),
-        "SCALARS": len(scalars),
-        "COMPUTE": dtype_constexpr(dtype),
-        **dict(zip(("XP", "YP", "ZP"), pairs + [False] * (3 - len(pairs)), strict=True)),
-        "OP": out.dtype in PARTS,
-    }
-    steps += [[0] * len(extents)] * (3 - len(inputs))
-    cost = n * (sum(tensor.itemsize for tensor in inputs) + out.itemsize) * effort
-    block = 1024
-    inner = [own[-1] if own else 0 for own in steps]
-    if not extents or (len(extents) == 1 and out_steps[0] == 1 and all(step in (0, 1) for step in inner)):
-        xs, ys, zs = inner
-        b.launch(
-            "complex.flat", -(-n // block), *pointers, n, *values, cost=cost, **shared, XS=xs, YS=ys, ZS=zs,
-            BLOCK=block,
-        )  # fmt: skip
-        return
-    dims = zip(reversed(extents), *(reversed(own) for own in (*steps, out_steps)), strict=True)
-    small = n < 2**31
-    table = [[extent, *(division(extent) if small else (0, 0)), *own] for extent, *own in dims]
-    b.launch(
-        "complex.gathered", -(-n // block), *pointers, b.constant(np.array(table, np.int64)), n, *values,
-        cost=cost * 4, **shared, DIMS=len(extents), SMALL=small, BLOCK=block,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from openxpu.ops.plan import F64, FLOATS, PARTS, PlanBuilder, Tensor, Unsupported, dtype_constexpr
+from openxpu.ops.plan import F64, FLOATS, I64, PARTS, PlanBuilder, Tensor, Unsupported, dtype_constexpr
 
 Axes = int | Sequence[int] | None
 
@@ -18,6 +18,7 @@ _ROW_CHUNK = 1 << 16  # elements of one row that one program reduces
 _COLUMN_TILE = 512
 _COLUMN_CHUNK_BYTES = 1 << 17  # of one tile of columns that one program reduces
 _SHORT_ROW = 128
+_SIDE_BY_SIDE = 256  # elements of short rows that make one, so that there are columns enough
 _RANGES = {"u8": (0, 255), "i8": (-(2**7), 2**7 - 1), "i16": (-(2**15), 2**15 - 1)}
 _RANGES |= {"i32": (-(2**31), 2**31 - 1), "i64": (-(2**63), 2**63 - 1)}
 
@@ -88,7 +89,7 @@ def plan_reduce(
     if x.dtype in PARTS:
         if op != "sum" or pre != "none" or post not in ("none", "scale"):
             raise Unsupported(f"{op} of complex numbers is not planned, only sums and means are.")
-        if x.ndim - 1 in axes:
+        if x.ndim - 1 in axes and runs(x.shape, axes)[-1:] < [(_SIDE_BY_SIDE, True)]:
             from openxpu.ops.pointwise import plan_map
 
             # The parts of neighbours do not lie side by side: each part is summed by itself.
@@ -126,8 +127,9 @@ def plan_reduce(
     first = True
 
     def launch(
-        source: Tensor, target: Tensor, outer: int, n: int, inner: int, parts: int, chunk: int, last: bool
-    ) -> None:
+        source: Tensor, target: Tensor, outer: int, n: int, inner: int, parts: int, chunk: int, last: bool,
+        size: int,
+    ) -> None:  # fmt: skip
         nonlocal first
         constexprs = {
             "OP": op, "PRE": pre if first else "none", "POST": post if last else "none",
@@ -146,9 +148,11 @@ def plan_reduce(
                 n,
                 inner,
                 chunk,
+                I64(size),
                 *scalars,
                 cost=cost,
                 **constexprs,
+                RAGGED=int(size != n * inner),
                 BLOCK=block,
             )
         elif n <= _SHORT_ROW and parts == 1 and outer > 1:
@@ -190,6 +194,11 @@ def plan_reduce(
         inner = math.prod(extent for extent, _ in pattern[position + 1 :])
         n = pattern[position][0]
         final = sum(reduced for _, reduced in pattern) == 1
+        size = n * inner
+        folded = _SIDE_BY_SIDE // inner if 1 < inner <= _SIDE_BY_SIDE // 4 else 1
+        if n < 2 * folded:
+            folded = 1
+        n, inner = -(-n // folded), inner * folded
         if inner > 1:
             block = min(_COLUMN_TILE, power_of_two(inner))
             chunk = max(_COLUMN_CHUNK_BYTES // (block * source.itemsize), 32)
@@ -199,13 +208,13 @@ def plan_reduce(
         parts = -(-n // chunk) if n and tiles < 64 else 1
         if parts == 1:
             chunk = max(n, 1)
-        last = final and parts == 1
+        last = final and parts == folded == 1
         target = out if last else b.scratch((outer, parts, inner), acc)
-        launch(source, target, outer, n, inner, parts, chunk, last)
+        launch(source, target, outer, n, inner, parts, chunk, last, size)
         if last:
             return
-        if parts > 1:
-            pattern[position] = (parts, True)
+        if parts * folded > 1:
+            pattern[position] = (parts * folded, True)
         else:
             del pattern[position]
             pattern = _merge(pattern)

@@ -18,16 +18,21 @@ if TYPE_CHECKING:
 _PLANE = 2**31  # offsets inside one image are 32-bit
 
 
-def _check(name: str, x: Tensor, boxes: Tensor, counts: Tensor | None, *others: Tensor | None) -> Tensor:
-    """The counts, when the call is one that the kernels can do."""
+def _starts(
+    b: PlanBuilder, name: str, x: Tensor, boxes: Tensor, counts: Tensor | None, *others: Tensor | None
+) -> Tensor:
+    """Where each image's boxes begin, when the call is one that the kernels can do."""
     if counts is None:
         raise Unsupported(f"{name} needs boxes_num; boxes with LoD are not known on the card.")
-    if x.ndim != 4 or x.numel // max(x.shape[0], 1) >= _PLANE:
+    images = x.shape[0]
+    if x.ndim != 4 or x.numel // max(images, 1) >= _PLANE:
         raise Unsupported(f"{name} takes 4 dimensions and images below 2^31 elements, found shape {x.shape}.")
-    if counts.numel != x.shape[0]:
-        raise ValueError(f"{name}: {counts.numel} counts of boxes for a batch of {x.shape[0]} images.")
+    if counts.numel != images:
+        raise ValueError(f"{name}: {counts.numel} counts of boxes for a batch of {images} images.")
     require_contiguous(name, x, boxes, counts, *others)
-    return counts
+    starts = b.scratch((images + 1,), "i32")
+    b.launch("roi.region_starts", 1, counts, starts, images, boxes.shape[0], cost=12 * images)
+    return starts
 
 
 def _block(channels: int) -> int:
@@ -50,7 +55,7 @@ def plan_roi_align(
 ) -> None:  # fmt: skip
     """out [regions, channels, rows, columns]: means of bilinear samples in the bins of each box, `ratio` of them along
     each side of a bin, or as many as a bin has pixels (He et al., Mask R-CNN, 2017)."""
-    counts = _check("roi_align", x, boxes, counts, out)
+    starts = _starts(b, "roi_align", x, boxes, counts, out)
     images, channels, height, width = x.shape
     regions, _, rows, columns = out.shape
     samples = max(ratio, 1) ** 2 if ratio > 0 else 4
@@ -58,7 +63,7 @@ def plan_roi_align(
     acc = accumulation_dtype(x.dtype)
     block = _block(channels)
     b.launch(
-        "roi.roi_align", (-(-channels // block), regions), x, boxes, counts, out, images, channels, height, width, rows,
+        "roi.roi_align", (-(-channels // block), regions), x, boxes, starts, out, images, channels, height, width, rows,
         columns, real(scale, acc), real(0.5 if aligned else 0.0, acc), ratio, cost=16 * samples * out.numel,
         ALIGNED=int(aligned), LAST=last, ACC=dtype_constexpr(acc), BLOCK=block,
     )  # fmt: skip
@@ -69,16 +74,16 @@ def plan_roi_align_grad(
     aligned: bool,
 ) -> None:  # fmt: skip
     """dx of plan_roi_align."""
-    counts = _check("roi_align_grad", dx, boxes, counts, dout)
+    starts = _starts(b, "roi_align_grad", dx, boxes, counts, dout)
     images, channels, height, width = dx.shape
-    regions, _, rows, columns = dout.shape
+    rows, columns = dout.shape[2:]
     acc = accumulation_dtype(dx.dtype)
     total = b.scratch((images, height, width, channels), acc)
     b.zero(total)
     samples = max(ratio, 1) ** 2 if ratio > 0 else 4
     block = min(_block(channels), max(power_of_two(-(-channels * images // 8)), 16))
     b.launch(
-        "roi.roi_align_grad", (-(-channels // block), images), boxes, counts, dout, total, regions, channels, height,
+        "roi.roi_align_grad", (-(-channels // block), images), boxes, starts, dout, total, channels, height,
         width, rows, columns, real(scale, acc), real(0.5 if aligned else 0.0, acc), ratio,
         cost=32 * samples * dout.numel, ALIGNED=int(aligned), ACC=dtype_constexpr(acc), BLOCK=block,
     )  # fmt: skip
@@ -96,7 +101,7 @@ def plan_roi_pool(
     plane it is (Girshick, Fast R-CNN, 2015). Without `index`: position-sensitive means, each channel and bin from a plane
     of its own (Dai et al., R-FCN, 2016)."""
     name = "psroi_pool" if index is None else "roi_pool"
-    counts = _check(name, x, boxes, counts, out, index)
+    starts = _starts(b, name, x, boxes, counts, out, index)
     images, planes, height, width = x.shape
     regions, channels, rows, columns = out.shape
     if index is None and planes != channels * rows * columns:
@@ -109,7 +114,7 @@ def plan_roi_pool(
         lowest = float(np.finfo(np.float16).min)
     block = _block(channels)
     b.launch(
-        "roi.roi_pool", (-(-channels // block), regions), x, boxes, counts, out, index, images, channels, planes, height,
+        "roi.roi_pool", (-(-channels // block), regions), x, boxes, starts, out, index, images, channels, planes, height,
         width, rows, columns, real(scale, acc), lowest, cost=4 * reads, KIND="mean" if index is None else "max",
         LAST=last, ACC=dtype_constexpr(acc), BLOCK=block,
     )  # fmt: skip
@@ -119,9 +124,9 @@ def plan_roi_pool_grad(
     b: PlanBuilder, boxes: Tensor, counts: Tensor | None, index: Tensor | None, dout: Tensor, dx: Tensor, scale: float,
 ) -> None:  # fmt: skip
     """dx of plan_roi_pool: with `index` of the greatest elements, without of the means."""
-    counts = _check("roi_pool_grad", dx, boxes, counts, index, dout)
+    starts = _starts(b, "roi_pool_grad", dx, boxes, counts, index, dout)
     images, planes, height, width = dx.shape
-    regions, channels, rows, columns = dout.shape
+    channels, rows, columns = dout.shape[1:]
     acc = accumulation_dtype(dx.dtype)
     total = dx if acc == dx.dtype else b.scratch(dx.shape, acc)
     b.zero(total)
@@ -130,7 +135,7 @@ def plan_roi_pool_grad(
         1 if index is not None else min(_block(channels), max(power_of_two(-(-channels * images // 8)), 16))
     )
     b.launch(
-        "roi.roi_pool_grad", (-(-channels // block), images), boxes, counts, index, dout, total, regions, channels,
+        "roi.roi_pool_grad", (-(-channels // block), images), boxes, starts, index, dout, total, channels,
         planes, height, width, rows, columns, real(scale, acc), cost=16 * dout.numel,
         KIND="mean" if index is None else "max", ACC=dtype_constexpr(acc), BLOCK=block,
     )  # fmt: skip

@@ -9,7 +9,7 @@ import os
 
 def boot() -> None:
     """Sets the planner and installs the naming shim."""
-    from openxpu import _runtime
+    from openxpu import _runtime, transport
     from openxpu.paddle import dispatch, distributed, fused_layers, loader_workers, naming, numpy_scalars
 
     _runtime.set_planner(dispatch.plan)
@@ -17,6 +17,7 @@ def boot() -> None:
     numpy_scalars.install()
     loader_workers.install()
     distributed.install()
+    transport.announce()
     if os.environ.get("OPENXPU_NAMING", "1") != "0":
         naming.install()
         fused_layers.install()

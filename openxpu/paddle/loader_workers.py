@@ -18,7 +18,7 @@ _SECONDS = 0.5
 _SHARED_MEMORY = Path("/dev/shm")
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Waits until `parent` is gone, then ends this process and what it left in shared memory."""
     while os.getppid() == parent:
         time.sleep(_SECONDS)
@@ -33,7 +33,7 @@ def _patch(module: Any) -> None:
 
     @functools.wraps(original)
     def worker_loop(*args: Any, **keywords: Any) -> Any:
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
         return original(*args, **keywords)
 
     module._worker_loop = worker_loop

@@ -54,7 +54,7 @@ def _accepts_xpu(original: Callable[..., Any]) -> Callable[..., Any]:
     return convert
 
 
-def _replace_everywhere(name: str, original: Any, replacement: Any) -> None:
+def replace_everywhere(name: str, original: Any, replacement: Any) -> None:
     """Rebinds a function in every paddle module that has imported it by name."""
     # paddle.device puts a proxy of itself into sys.modules; its functions still look names up in the module behind.
     if original.__globals__.get(name) is original:
@@ -66,7 +66,7 @@ def _replace_everywhere(name: str, original: Any, replacement: Any) -> None:
 
 def _patch_framework(module: Any) -> None:
     original = module._get_paddle_place
-    _replace_everywhere("_get_paddle_place", original, _accepts_xpu(original))
+    replace_everywhere("_get_paddle_place", original, _accepts_xpu(original))
     _patch_inference(module.core.AnalysisConfig)
 
 
@@ -99,16 +99,16 @@ def _answers_yes_outside(original: Callable[[], bool]) -> Callable[[], bool]:
 
 def _patch_device(module: Any) -> None:
     original = module._convert_to_place
-    _replace_everywhere("_convert_to_place", original, _accepts_xpu(original))
+    replace_everywhere("_convert_to_place", original, _accepts_xpu(original))
     compiled = module.is_compiled_with_xpu
-    _replace_everywhere("is_compiled_with_xpu", compiled, _answers_yes_outside(compiled))
+    replace_everywhere("is_compiled_with_xpu", compiled, _answers_yes_outside(compiled))
     is_available = module.is_available
 
     @functools.wraps(is_available)
     def available() -> bool:
         return bool(is_available() or module.core.get_custom_device_count("xpu"))
 
-    _replace_everywhere("is_available", is_available, available)
+    replace_everywhere("is_available", is_available, available)
 
     # `paddle.device("xpu:1")`, a string that programs also hand to functions which ask it for a place.
     to_place = module.Device._to_place

@@ -27,8 +27,10 @@ def report(interval: float = SAMPLE_SECONDS) -> dict[str, Any]:
     """What is going on, measured over `interval` seconds.
 
     {"driver", "cards": [{"card", "name", "architecture", "workers", "memory_limit", "memory_used", "utilisation",
-    "processes": [{"pid", "command", "memory_used", "memory_peak", "memory_limit", "utilisation"}]}]};
-    memory in bytes, utilisation in percent of the time in which the card had work. Only processes of this user."""
+    "processes": [{"pid", "command", "memory_used", "memory_peak", "memory_limit", "utilisation",
+    "groups": [{"name", "rank", "ranks", "state"}]}]}]};
+    memory in bytes, utilisation in percent of the time in which the card had work; the state of a process's rank in a
+    group is "joining", "ready" or "failed". Only processes that this user may look into."""
     before = {(p["pid"], p["card"]): p["busy_ns"] for p in _runtime.processes()}
     start = time.monotonic_ns()
     time.sleep(interval)
@@ -67,6 +69,7 @@ def report(interval: float = SAMPLE_SECONDS) -> dict[str, Any]:
                 "memory_peak": p["peak"],
                 "memory_limit": p["limit"],
                 "utilisation": utilisation,
+                "groups": p["groups"],
             }
         )
     return {"driver": "host", "cards": cards}
@@ -76,8 +79,36 @@ def _size(count: int) -> str:
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
+def waiting(data: dict[str, Any]) -> list[str]:
+    """A sentence for each group that is not complete or has failed."""
+    groups: dict[tuple[str, int], dict[int, str]] = {}
+    for card in data["cards"]:
+        for process in card["processes"]:
+            for g in process["groups"]:
+                groups.setdefault((g["name"], g["ranks"]), {})[g["rank"]] = g["state"]
+    sentences = []
+    for (name, ranks), states in groups.items():
+        missing = ", ".join(str(rank) for rank in range(ranks) if rank not in states)
+        failed = ", ".join(str(rank) for rank, state in sorted(states.items()) if state == "failed")
+        if failed:
+            sentences.append(f"Group {name} has failed; rank {failed} of {ranks} can say why.")
+        elif missing and "joining" in states.values():
+            sentences.append(f"Group {name} waits for rank {missing} of {ranks} to join.")
+        elif missing:
+            sentences.append(f"Group {name}: rank {missing} of {ranks} is not to be seen here.")
+    return sentences
+
+
 # The other columns of the processes' table take about this much; the command has the rest.
 _FIGURES_WIDTH = 66
+_GROUPS_WIDTH = 16
+_GROUPS_SHOWN = 4
+
+
+def _groups(found: list[dict[str, Any]]) -> str:
+    lines = [f"{g['name']} {g['rank']}/{g['ranks']}" for g in found[:_GROUPS_SHOWN]]
+    more = len(found) - len(lines)
+    return "\n".join(lines + [f"and {more} more"] * (more > 0))
 
 
 def _tables(data: dict[str, Any], width: int) -> RenderableType:
@@ -94,13 +125,16 @@ def _tables(data: dict[str, Any], width: int) -> RenderableType:
     for title in ("card", "name", "workers", "memory used / limit", "utilisation"):
         cards.add_column(title, justify="left" if title in ("card", "name") else "right")
     processes = Table(box=box.ROUNDED, title="processes", title_justify="left")
-    for title in ("card", "pid", "command", "memory", "peak", "utilisation"):
+    grouped = any(p["groups"] for card in data["cards"] for p in card["processes"])
+    room = max(16, width - _FIGURES_WIDTH - _GROUPS_WIDTH * grouped)
+    titles = ("card", "pid", "command", "memory", "peak", "utilisation", "group, rank")
+    for title in titles if grouped else titles[:-1]:
         processes.add_column(
             title,
-            justify="left" if title in ("card", "command") else "right",
+            justify="left" if title in ("card", "command", "group, rank") else "right",
             no_wrap=True,
             overflow="ellipsis",
-            max_width=max(16, width - _FIGURES_WIDTH) if title == "command" else None,
+            max_width=room if title == "command" else None,
         )
     for card in data["cards"]:
         name = f"xpu:{card['card']}"
@@ -119,8 +153,9 @@ def _tables(data: dict[str, Any], width: int) -> RenderableType:
                 _size(p["memory_used"]),
                 _size(p["memory_peak"]),
                 f"{p['utilisation']:.0f} %",
+                *([_groups(p["groups"])] if grouped else []),
             )
-    return Group(cards, processes) if processes.row_count else Group(cards, "no processes use the cards")
+    return Group(cards, processes if processes.row_count else "no processes use the cards", *waiting(data))
 
 
 def run(as_json: bool = False, watch: float | None = None) -> int:

@@ -53,8 +53,8 @@ def same(array: openxpu.Array, expected: np.ndarray, what: str) -> None:
     assert found.tobytes() == expected.tobytes() or np.array_equal(found, expected, equal_nan=True), what
 
 
-def every_collective(group, dtypes: list[str], sizes: list[int]) -> int:
-    """The number of comparisons."""
+def every_collective(group, dtypes: list[str], sizes: list[int], same=same) -> int:
+    """The number of comparisons, which `same` makes."""
     n, me, cases = group.ranks, group.rank, 0
     for dtype in dtypes:
         ops = (
@@ -136,16 +136,17 @@ def interleaved(group, ids: list[bytes], seed: int) -> int:
     ]
     streams = [openxpu.Stream() for _ in groups]
     waiting = []
-    for _ in range(120):
+    for _ in range(150):
         k, size, kind = (
             int(common.integers(len(groups))),
-            int(common.integers(1, 20000)),
-            int(common.integers(3)),
+            int(common.choice([common.integers(1, 50), common.integers(1, 20000)])),
+            int(common.integers(7)),
         )
         g, stream = groups[k], streams[k]
+        n, me = g.ranks, g.rank
         # Ranks of the k-th group are this group's, turned by k.
-        every = [drawn("f32", (size,), 13 * size + (r - k) % g.ranks) for r in range(g.ranks)]
-        x = openxpu.from_numpy(every[g.rank])
+        every = [drawn("f32", (size,), 13 * size + (r - k) % n) for r in range(n)]
+        x = openxpu.from_numpy(every[me])
         openxpu.synchronize()
         if own.random() < 0.2:
             time.sleep(float(own.random()) * 0.004)
@@ -154,15 +155,128 @@ def interleaved(group, ids: list[bytes], seed: int) -> int:
                 waiting.append((g.all_reduce(x, stream=stream), reduced(every, "sum"), x))
             elif kind == 1:
                 waiting.append((g.all_gather(x, stream=stream), np.stack(every), x))
+            elif kind == 2:
+                waiting.append((g.broadcast(x, size % n, stream=stream), every[size % n], x))
+            elif kind == 3:
+                out = g.reduce(x, size % n, "max", stream=stream)
+                waiting.append(
+                    (x if out is None else out, every[me] if out is None else reduced(every, "max"), x)
+                )
+            elif kind == 4:
+                parts = openxpu.from_numpy(np.stack([every[me] * (c + 1) for c in range(n)]))
+                expected = reduced([e * np.float32(me + 1) for e in every], "sum")
+                waiting.append((g.reduce_scatter(parts, stream=stream), expected, parts))
+            elif kind == 5:
+                outs = [openxpu.empty((size,)) for _ in range(n)]
+                g.all_to_all([x] * n, outs, stream=stream)
+                waiting.extend((out, e, x) for out, e in zip(outs, every, strict=True))
             else:
-                g.send(x, (g.rank + 1) % g.ranks, stream=stream)
-                source = (g.rank - 1) % g.ranks
+                g.send(x, (me + 1) % n, stream=stream)
+                source = (me - 1) % n
                 waiting.append((g.receive(openxpu.empty((size,)), source, stream=stream), every[source], x))
     for stream in streams:
         stream.synchronize()
     for out, expected, _ in waiting:
         same(out, expected, "interleaved")
     return len(waiting)
+
+
+def letters_of_two_streams(group) -> int:
+    """The sends to one rank arrive in the order of the calls, also when the first one's stream is late."""
+    slow, quick = openxpu.Stream(), openxpu.Stream()
+    if group.rank == 0:
+        large = [openxpu.zeros((1 << 24,)) for _ in range(2)]
+        first, second = (openxpu.from_numpy(drawn("f32", (1000 + i,), i)) for i in range(2))
+        openxpu.synchronize()
+        with slow:
+            for _ in range(8):
+                large[0].copy_(large[1])
+        group.send(first, 1, stream=slow)
+        group.send(second, 1, stream=quick)
+        openxpu.synchronize()
+        return 2
+    for i in range(2):
+        same(group.receive(openxpu.empty((1000 + i,)), 0), drawn("f32", (1000 + i,), i), f"letter {i}")
+    return 2
+
+
+def unread_letters(group, ids: list[bytes]) -> None:
+    """What was sent stays readable when the sender's group is gone, and its memory comes back afterwards."""
+    from openxpu.collectives import Group
+
+    def used() -> int:
+        openxpu.synchronize()
+        return openxpu.current_device().memory_stats()["used"]
+
+    other, rank = Group(ids[0], 2, group.rank), group.rank
+    x, before = openxpu.from_numpy(drawn("f32", (1 << 20,), 5)), used()
+    if rank == 0:
+        other.send(x, 1)
+        openxpu.synchronize()
+        del other
+        assert used() >= before + x.nbytes
+    group.barrier()
+    if rank == 1:
+        openxpu.synchronize()
+        same(
+            other.receive(openxpu.empty((1 << 20,)), 0),
+            drawn("f32", (1 << 20,), 5),
+            "a letter of a group that is gone",
+        )
+    group.barrier()
+    openxpu.synchronize()
+    Group(ids[1], 2, rank)
+    assert used() == before
+
+
+def one_process_of_two_cards(_) -> None:
+    """Ranks that are cards of one process, driven by one thread: no call may wait for another."""
+    import threading
+
+    from openxpu.collectives import Group, unique_id
+
+    groups: list = [None, None]
+    name = unique_id()
+
+    def join(rank: int) -> None:
+        groups[rank] = Group(name, 2, rank, rank)
+
+    threads = [threading.Thread(target=join, args=(r,)) for r in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for size in (1, 5000, 1 << 20):
+        every = [drawn("f32", (size,), r) for r in range(2)]
+        xs = [openxpu.from_numpy(every[r], device=r) for r in range(2)]
+        for _ in range(3):
+            outs = [groups[r].all_reduce(xs[r]) for r in range(2)]
+            copies = [groups[r].broadcast(xs[r].clone(), 1) for r in range(2)]
+            for r in range(2):
+                same(outs[r], reduced(every, "sum"), f"all_reduce {size}")
+                same(copies[r], every[1], f"broadcast {size}")
+
+
+def interrupted(group) -> str:
+    """Ctrl-C reaches a caller that waits in a collective, which goes on afterwards."""
+    x = openxpu.from_numpy(drawn("f32", (1000,), group.rank))
+    openxpu.synchronize()
+    group.barrier()
+    openxpu.synchronize()
+    stopped = "not interrupted"
+    if group.rank == 0:
+        out = group.all_reduce(x)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        try:
+            openxpu.current_stream().synchronize()
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+    else:
+        time.sleep(2)
+        out = group.all_reduce(x)
+    same(out, reduced([drawn("f32", (1000,), r) for r in range(2)], "sum"), "all_reduce")
+    return stopped
 
 
 # ---- faults ----
@@ -214,6 +328,11 @@ def disagree(group, how: str) -> str:
     return failure_of(lambda: group.all_reduce(x))
 
 
+def beyond(x: openxpu.Array) -> openxpu.Array:
+    """An array that begins in card memory and ends far outside."""
+    return openxpu.Array(x, x.data_ptr(), (1 << 50,), "f32", None, x.device)
+
+
 def wrong_arguments(group) -> int:
     """How many calls said what was wrong with them; `group` has one rank."""
     from openxpu.collectives import Group, unique_id
@@ -235,6 +354,11 @@ def wrong_arguments(group) -> int:
         (lambda: group.all_reduce(x, out=openxpu.zeros((5,))), ValueError, "contiguous f32 array"),
         (lambda: Group(unique_id(), 65, 0), openxpu.Error, "can have 1 to 64"),
         (lambda: group.all_to_all([x], [x]), openxpu.Error, "into its own input"),
+        (lambda: group.all_to_all([x, x], [x]), ValueError, "for each of 1 ranks; given were 2 and 1"),
+        (lambda: group.all_to_all([x], [openxpu.zeros((4,), "i32")]), TypeError, "given were f32, i32"),
+        (lambda: group.all_reduce(openxpu.zeros((4, 4)).view((4,), (4,))), ValueError, "call clone() first"),
+        (lambda: group.broadcast(np.zeros(4)), TypeError, "given was a numpy.ndarray"),
+        (lambda: group.broadcast(beyond(x)), openxpu.Error, "is not within the memory of card 0"),
     ]
     right = 0
     for call, kind, words in cases:

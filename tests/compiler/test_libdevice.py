@@ -303,3 +303,24 @@ def test_edges():
         if "bessel" in name:  # SciPy has NaN there
             expected = np.where(np.isinf(x), np.abs(x) if name.endswith("0") else x, expected)
         np.testing.assert_allclose(row, expected, rtol=1e-12, err_msg=name)
+
+
+EDGES = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 2.5, -2.5, 1e-40, -1e-40, 1e-10, 1e30, -1e30, 3.4e38, 16777217.0,
+         8388609.0, -8388607.0, 127.0, -149.0, 1.0000001, 0.9999999, np.inf, -np.inf, np.nan]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["pow", "fmod"])
+def test_every_pair_of_edges(name):
+    x, y = (np.array(v, "f4").ravel() for v in np.meshgrid(EDGES, EDGES))
+    found = np.zeros((1, x.size), "f4")
+    launch(kernel(rows([f"libdevice.{name}(a, b)"])), (1,), x, y, found, x.size, BLOCK=1024)
+    with np.errstate(all="ignore"):
+        wide = (np.float_power if name == "pow" else np.fmod)(x.astype("f8"), y.astype("f8")).astype("f4")
+    np.testing.assert_array_equal(np.isnan(found[0]), np.isnan(wide))
+    good = np.isfinite(wide)
+    np.testing.assert_array_equal(found[0][~good & ~np.isnan(wide)], wide[~good & ~np.isnan(wide)])
+    np.testing.assert_array_equal(np.signbit(found[0][good]), np.signbit(wide[good]))
+    if name == "fmod":
+        np.testing.assert_array_equal(found[0][good], wide[good])
+    else:
+        assert (np.abs(found[0][good].astype("f8") - wide[good]) <= 2 * np.spacing(np.abs(wide[good]))).all()

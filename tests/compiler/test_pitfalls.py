@@ -359,20 +359,44 @@ def kernel(x, y, high, low, n, BLOCK: tl.constexpr):
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "f4", "f8"])
 @pytest.mark.parametrize("first", [0, 1])
-@pytest.mark.parametrize("n", [1, 5, 32, 47])
-def test_every_second_element_is_read_and_written_and_none_between_or_behind(dtype, first, n):
-    """Two plain accesses stand for a gather: what lies between the elements stays, what lies behind is not touched."""
+@pytest.mark.parametrize("step", [2, 3, 5, 8, 9, -1, -3])
+@pytest.mark.parametrize("n", [1, 5, 32, 47, 64])
+def test_elements_apart_are_read_and_written_and_none_between_or_behind(dtype, first, step, n):
+    """Plain accesses stand for a gather: what lies between the elements stays, what lies behind is not touched."""
     source = """
 @triton.jit
-def kernel(p, q, n, FIRST: tl.constexpr, BLOCK: tl.constexpr):
+def kernel(p, q, n, FIRST: tl.constexpr, STEP: tl.constexpr, BLOCK: tl.constexpr):
     offs = tl.arange(0, BLOCK)
-    v = tl.load(p + FIRST + 2 * offs, mask=offs < n, other=7)
-    tl.store(q + FIRST + 2 * offs, v, mask=(offs < n) & (v != 3))
+    at = FIRST + STEP * offs
+    if STEP < 0:
+        at -= STEP * (n - 1)
+    v = tl.load(p + at, mask=offs < n, other=7)
+    tl.store(q + at, v, mask=(offs < n) & (v != 3))
 """
+    size = first + abs(step) * (n - 1) + 1
     for end in (True, False):
-        p = guarded(RNG.integers(1, 5, first + 2 * n - 1).astype(dtype), end)
-        q = guarded(np.full(first + 2 * n - 1, 9, dtype), end)
+        p = guarded(RNG.integers(1, 5, size).astype(dtype), end)
+        q = guarded(np.full(size, 9, dtype), end)
         expected = q.copy()
-        expected[first::2] = np.where(p[first::2] == 3, 9, p[first::2])
-        launch(kernel(source), (1,), p, q, n, FIRST=first, BLOCK=64)
+        expected[first :: abs(step)] = np.where(p[first :: abs(step)] == 3, 9, p[first :: abs(step)])
+        launch(kernel(source), (1,), p, q, n, FIRST=first, STEP=step, BLOCK=64)
         np.testing.assert_array_equal(q, expected)
+
+
+def test_elements_apart_in_whole_vectors():
+    source = """
+@triton.jit
+def kernel(p, q, FIRST: tl.constexpr, STEP: tl.constexpr, BLOCK: tl.constexpr):
+    at = FIRST + STEP * tl.arange(0, BLOCK)
+    tl.store(q + at, tl.load(p + at))
+"""
+    for dtype in ("i1", "f4", "f8"):
+        for step in (2, 3, 4, 7, 8, -1, -2):
+            size = abs(step) * 63 + 1
+            for end in (True, False):
+                p = guarded(RNG.integers(1, 99, size).astype(dtype), end)
+                q = guarded(np.full(size, 0, dtype), end)
+                expected = q.copy()
+                expected[:: abs(step)] = p[:: abs(step)]
+                launch(kernel(source), (1,), p, q, FIRST=0 if step > 0 else size - 1, STEP=step, BLOCK=64)
+                np.testing.assert_array_equal(q, expected)

@@ -40,17 +40,22 @@ def end(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def run(command: list[str], cards: int, seconds: float, folder: Path) -> str:
-    """The output of a command on a machine with so many cards; fails with the ranks' logs when it fails or hangs."""
-    environment = {
+def environment(cards: int) -> dict[str, str]:
+    """That of a program on a machine with so many cards."""
+    found = {
         **os.environ, "OPENXPU_CARDS": str(cards), "OPENXPU_CARD_THREADS": "1",
         "OPENXPU_COLLECTIVE_TIMEOUT": "40", "GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     # A script finds its neighbours: PYTHONSAFEPATH would hide its folder.
     for name in ("PYTHONSAFEPATH", "PADDLE_MASTER", "MASTER_ADDR", "MASTER_PORT"):
-        environment.pop(name, None)
+        found.pop(name, None)
+    return found
+
+
+def run(command: list[str], cards: int, seconds: float, folder: Path) -> str:
+    """The output of a command on a machine with so many cards; fails with the ranks' logs when it fails or hangs."""
     process = subprocess.Popen(
-        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        command, cwd=folder, env=environment(cards), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         start_new_session=True,
     )  # fmt: skip
     try:

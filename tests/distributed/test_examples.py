@@ -14,9 +14,11 @@ TOLERANCE = 1e-5
 
 
 @functools.cache
-def on_one_card() -> list[float]:
-    with tempfile.TemporaryDirectory() as folder:
-        found = losses(run([sys.executable, str(EXAMPLES / "data_parallel.py")], 1, 120, Path(folder)))
+def on_one_card(layers: int = 4) -> list[float]:
+    command = [sys.executable, str(EXAMPLES / "data_parallel.py")]
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GPT_LAYERS", str(layers))
+        found = losses(run(command, 1, 120, Path(folder)))
     assert len(found) == 10
     return found
 
@@ -36,6 +38,12 @@ def degrees(data: int, sharding: int, tensor: int, pipeline: int) -> list[str]:
         pytest.param("data_parallel.py", [], 2, id="data2"),
         pytest.param("tensor_parallel.py", [], 2, id="tensor2"),
         pytest.param("pipeline.py", [], 2, id="pipeline2"),
+        pytest.param("sequence_parallel.py", [], 2, id="sequence2"),
+        pytest.param("auto_parallel.py", ["2"], 2, id="auto-tensor2"),
+        pytest.param("auto_parallel.py", ["1"], 2, id="auto-data2", marks=pytest.mark.slow),
+        pytest.param("auto_parallel.py", ["2"], 4, id="auto-data2-tensor2", marks=pytest.mark.slow),
+        pytest.param("auto_program.py", ["2"], 2, id="auto-program-tensor2"),
+        pytest.param("auto_program.py", ["2"], 4, id="auto-program-data2-tensor2", marks=pytest.mark.slow),
         pytest.param("data_parallel.py", [], 4, id="data4", marks=pytest.mark.slow),
         pytest.param("tensor_parallel.py", [], 4, id="tensor4", marks=pytest.mark.slow),
         pytest.param("pipeline.py", [], 3, id="pipeline3", marks=pytest.mark.slow),
@@ -56,3 +64,17 @@ def degrees(data: int, sharding: int, tensor: int, pipeline: int) -> list[str]:
 def test_losses_of_one_card(paddle_xpu: ModuleType, script: str, arguments: list[str], cards: int) -> None:
     found = losses(on_cards(EXAMPLES / script, cards, *arguments, seconds=60 + 20 * cards)[0])
     assert found == pytest.approx(on_one_card(), abs=TOLERANCE)
+
+
+@pytest.mark.slow
+def test_interleaved_pipeline(paddle_xpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = on_one_card(layers=6)
+    monkeypatch.setenv("GPT_LAYERS", "6")
+    found = losses(on_cards(EXAMPLES / "pipeline.py", 4, "2")[0])
+    assert found == pytest.approx(wanted, abs=TOLERANCE)
+
+
+def test_ranks_that_the_program_spawns(paddle_xpu: ModuleType) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        text = run([sys.executable, str(EXAMPLES / "spawn.py")], 2, 120, Path(folder))
+    assert losses(text) == pytest.approx(on_one_card(), abs=TOLERANCE)

@@ -52,3 +52,17 @@ def test_scale_moves(found: bool, good: int, bad: int, expected: tuple[float, in
     out = execute(plan, inputs, [((30,), "f32"), ((1,), "f32"), ((1,), "i32"), ((1,), "i32")])
     np.testing.assert_array_equal(out[0], x * (not found))
     assert (out[1][0], out[2][0], out[3][0]) == expected
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_gradients_that_lie_in_place(found: bool) -> None:
+    x = np.arange(30, dtype=np.float32)
+
+    def plan(b: Any, x: Any, found: Any, scale: Any, good: Any, bad: Any, out: Any, *moved: Any) -> None:
+        b.copy(out, x)
+        ops.plan_update_loss_scaling(b, [out], found, scale, good, bad, [out], *moved, 2, 2, 2.0, 0.5)
+
+    one = np.ones(1, np.int32)
+    arguments = [x, np.array([found]), np.array([4.0], np.float32), one, one]
+    out = execute(plan, arguments, [((30,), "f32"), ((1,), "f32"), ((1,), "i32"), ((1,), "i32")])
+    np.testing.assert_array_equal(out[0], 0 * x if found else x)

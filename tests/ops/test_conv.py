@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +22,11 @@ TOLERANCE = {"f32": 2e-6, "f64": 1e-13, "f16": 2e-3, "bf16": 1.6e-2}
 
 @dataclass(frozen=True)
 class Case:
-    """x [n, c, h, w], filter [k, c / groups, kh, kw]; padding as given to the planner."""
+    """x [n, c, (d,) h, w], filter [k, c / groups, (kd,) kh, kw]; padding as given to the planner."""
 
-    x: tuple[int, int, int, int]
+    x: tuple[int, ...]
     k: int
-    kernel: tuple[int, int]
+    kernel: tuple[int, ...]
     stride: Any = 1
     padding: Any = 0
     dilation: Any = 1
@@ -85,13 +86,29 @@ DEPTHWISE = [
     Case((2, 12, 9, 13), 12, (5, 5), 2, 2, groups=12),
     Case((3, 5, 7, 7), 5, (5, 5), 1, 2, groups=5),
     Case((1, 3, 30, 31), 9, (7, 7), (1, 3), 3, groups=3),
+    Case((1, 3, 12, 140), 3, (3, 3), 2, 1, groups=3),
+    Case((2, 2, 9, 300), 2, (3, 5), 1, (1, 2), groups=2),
+    Case((2, 3, 4, 33), 3, (3, 3), 2, 4, (1, 2), groups=3),
+    Case((1, 2, 1, 20), 2, (1, 3), 1, (0, 1), groups=2),
+    Case((1, 2, 9, 8), 2, (2, 2), 3, groups=2),
 ]
-WIDE += ONE_PIXEL + DEPTHWISE
+IMAGES = [
+    Case((17, 3, 5, 6), 4, (3, 3), 1, 1),
+    Case((40, 4, 7, 5), 6, (3, 2), (2, 1), (1, 0, 2, 1), (1, 2), 2),
+    Case((64, 3, 6, 6), 18, (3, 3), 2, 1),
+    Case((16, 2, 5, 3), 3, (2, 2), 3),
+    Case((130, 20, 4, 4), 70, (3, 3), 1, 1),
+    Case((16, 2, 3, 3), 5, (1, 1), 1, 1),
+    Case((20, 3, 6, 7, 8), 4, (2, 3, 2), (2, 1, 3), 0, (1, 2, 2)),
+    Case((18, 4, 3, 4, 5), 6, (3, 3, 3), 1, (1, 2, 0), groups=2),
+    Case((16, 3, 3, 4, 5), 3, (3, 3, 3), 2, 1, groups=3),
+]
+WIDE += ONE_PIXEL + DEPTHWISE + IMAGES
 CASES = SMALL[:8] if INTERPRETED else SMALL + WIDE
 
 
 def _channels_last(a: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(a.transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(np.moveaxis(a, 1, -1))
 
 
 def _reference(
@@ -99,12 +116,13 @@ def _reference(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Inputs in `dtype`, and (y, dx, dw) of Paddle's CPU kernels in f64 for the same numbers."""
     rng = np.random.default_rng(7)
-    n, c, h, w = case.x
+    c = case.x[1]
     second = case.k // case.groups if transpose else c // case.groups
     first = c if transpose else case.k
-    x = rng.standard_normal((n, c, h, w)).astype(dtype)
+    x = rng.standard_normal(case.x).astype(dtype)
     f = rng.standard_normal((first, second, *case.kernel)).astype(dtype)
-    function = paddle.nn.functional.conv2d_transpose if transpose else paddle.nn.functional.conv2d
+    name = f"conv{len(case.kernel)}d{'_transpose' * transpose}"
+    function = getattr(paddle.nn.functional, name)
     padding = list(case.padding) if isinstance(case.padding, tuple) else case.padding
     dilation = list(case.dilation) if isinstance(case.dilation, tuple) else case.dilation
     stride = list(case.stride) if isinstance(case.stride, tuple) else case.stride
@@ -126,11 +144,11 @@ def _close(got: np.ndarray, want: np.ndarray, tolerance: float, terms: int) -> N
 
 
 def _terms(case: Case, y: np.ndarray) -> dict[str, int]:
-    taps = case.kernel[0] * case.kernel[1]
+    taps = math.prod(case.kernel)
     return {
         "y": case.x[1] // case.groups * taps,
         "dx": case.k // case.groups * taps,
-        "dw": y.shape[0] * y.shape[2] * y.shape[3],
+        "dw": y.shape[0] * math.prod(y.shape[2:]),
     }
 
 
@@ -152,7 +170,9 @@ def test_conv2d_f32(case: Case) -> None:
     _check(case, "f32", "NCHW")
 
 
-@pytest.mark.parametrize("case", SMALL[:3] if INTERPRETED else SMALL + WIDE[1:6] + DEPTHWISE, ids=str)
+@pytest.mark.parametrize(
+    "case", SMALL[:3] if INTERPRETED else SMALL + WIDE[1:6] + DEPTHWISE + IMAGES[::3], ids=str
+)
 def test_conv2d_channels_last(case: Case) -> None:
     _check(case, "f32", "NHWC")
 
@@ -160,7 +180,7 @@ def test_conv2d_channels_last(case: Case) -> None:
 @pytest.mark.parametrize("dtype", ["f64", "f16", "bf16"])
 @pytest.mark.parametrize(
     "case",
-    SMALL[1:3] if INTERPRETED else [*SMALL, WIDE[1], WIDE[5], WIDE[8], *ONE_PIXEL, *DEPTHWISE],
+    SMALL[1:3] if INTERPRETED else [*SMALL, WIDE[1], WIDE[5], WIDE[8], *ONE_PIXEL, *DEPTHWISE, *IMAGES[::3]],
     ids=str,
 )
 def test_conv2d_dtypes(case: Case, dtype: str) -> None:
@@ -174,6 +194,9 @@ TRANSPOSED = [
     Case((2, 4, 6, 5), 4, (3, 3), 2, 1, groups=4),
     Case((1, 2, 5, 4), 3, (3, 3), 1, 1, 2),
     Case((1, 20, 14, 14), 18, (4, 4), 2, 1),
+    Case((21, 4, 3, 4), 5, (2, 2), 2),
+    Case((16, 4, 3, 4, 5), 3, (2, 2, 2), 2),
+    Case((19, 4, 3, 4, 5), 4, (3, 3, 2), (1, 2, 3), 1, groups=2),
 ]
 
 
@@ -186,10 +209,20 @@ def test_conv2d_transpose(case: Case) -> None:
     dx, dw = execute(
         conv.plan_conv_transpose_grad, [x, f, dy], [(x.shape, "f32"), (f.shape, "f32")], *attributes
     )
-    taps = case.kernel[0] * case.kernel[1]
+    taps = math.prod(case.kernel)
     _close(y, want["y"], TOLERANCE["f32"], case.x[1] * taps)
     _close(dx, want["dx"], TOLERANCE["f32"], case.k * taps)
-    _close(dw, want["dw"], TOLERANCE["f32"], case.x[0] * case.x[2] * case.x[3])
+    _close(dw, want["dw"], TOLERANCE["f32"], case.x[0] * math.prod(case.x[2:]))
+
+
+def test_images_become_lanes_when_they_are_many_and_small() -> None:
+    def chosen(images: int, size: int) -> str:
+        shapes = (images, 4, size, size), (4, 4, 3, 3), (images, 4, size, size)
+        x, w, y = (Tensor.argument(i, shape, "f32") for i, shape in enumerate(shapes))
+        return conv._conv("a convolution", x, w, y, 1, 1, 1, 1, "NCHW")[0].algorithm("forward")
+
+    assert chosen(64, 7) == "images"
+    assert chosen(2, 7) == chosen(64, 28) == "planes"
 
 
 def test_one_gradient_only() -> None:
@@ -240,7 +273,7 @@ def test_refusals_say_why(x: Any, w: Any, out: Any, attributes: dict[str, Any], 
         conv.plan_conv(PlanBuilder("conv2d"), *tensors, **attributes)
 
 
-@pytest.mark.parametrize("case", SMALL + WIDE, ids=str)
+@pytest.mark.parametrize("case", [case for case in SMALL + WIDE if len(case.kernel) == 2], ids=str)
 def test_lines_share_their_padding(case: Case) -> None:
     """The line pitch is at least an output line, and never more than a line with padding of its own on both sides."""
     pads, dilation = conv.resolve_padding(

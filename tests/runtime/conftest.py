@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.fixture
-def python_here(tmp_path: Path) -> dict[str, str]:
-    """An environment in which a child finds this folder's modules, with a run directory of its own."""
+def python_here() -> dict[str, str]:
+    """An environment in which a child finds this folder's modules."""
     path = os.pathsep.join([str(Path(__file__).parent), *[p for p in sys.path if p]])
-    return {**os.environ, "PYTHONPATH": path, "OPENXPU_RUN_DIR": str(tmp_path / "run")}
+    return {**os.environ, "PYTHONPATH": path}

@@ -74,7 +74,7 @@ OpenCard& open_card(int id) {
     auto card = std::make_unique<OpenCard>();
     card->id = id;
     card->record = &card_record(id);
-    card->arena = std::make_unique<Arena>(e.card_memory, e.shared_arena);
+    card->arena = std::make_unique<Arena>(e.card_memory, shared_arena());
     card->workers = std::make_unique<Workers>(e.card_threads);
     if (!in_use.exchange(true)) pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
     slot = std::move(card);
@@ -134,7 +134,7 @@ int card_properties(int id, openxpu_properties* out) {
     out->l1_bytes = p.l1_bytes;
     out->l2_bytes = p.l2_bytes;
     out->l3_bytes = p.l3_bytes;
-    out->shared_memory = e.shared_arena;
+    out->shared_memory = shared_arena();
     return OPENXPU_OK;
   });
 }
@@ -244,6 +244,15 @@ int stream_host_function(openxpu_stream stream, void (*function)(void*), void* d
   return guarded([&] {
     refuse_after_fork();
     of(stream)->host_function(function, data, name);
+    return blocking_end(of(stream));
+  });
+}
+
+int stream_attempt(openxpu_stream stream, int (*attempt)(void*, uint64_t), void* data,
+                   const char* name, int at_once) {
+  return guarded([&] {
+    refuse_after_fork();
+    of(stream)->attempt(attempt, data, name, at_once != 0);
     return blocking_end(of(stream));
   });
 }
@@ -399,6 +408,7 @@ const openxpu_driver table = {
     start_trace,
     stop_trace,
     memory_protect,
+    stream_attempt,
 };
 
 }  // namespace

@@ -220,7 +220,8 @@ enum class HostStream::Kind : uint32_t {
   kFill,
   kRecord,
   kWait,
-  kFunction
+  kFunction,
+  kAttempt
 };
 
 struct HostStream::Command {
@@ -255,6 +256,12 @@ struct HostStream::Command {
       void* data;
       const char* name;
     } function;
+    struct {
+      int (*attempt)(void*, uint64_t);
+      void* data;
+      const char* name;
+      uint64_t begin;  // of the first attempt here; 0: there was none
+    } attempt;
   };
   void* tail() { return this + 1; }
 };
@@ -313,19 +320,20 @@ void HostStream::publish(uint64_t cost) {
   futex_wake(&sleeping_, 1);
 }
 
-void HostStream::step() {
+bool HostStream::step(uint64_t until_ns) {
   uint64_t head = head_.load(std::memory_order_relaxed);
   auto& command = *reinterpret_cast<Command*>(ring_ + head % kRing);
   if (!busy_) card_.enter_busy();
   busy_ = true;
   uint64_t bytes = command.bytes;
-  execute(command);
+  if (!execute(command, until_ns)) return false;
   head_.store(head + bytes, std::memory_order_seq_cst);
   if (tail_.load(std::memory_order_seq_cst) == head + bytes) {
     card_.leave_busy();
     busy_ = false;
   }
   reached_.notify();
+  return true;
 }
 
 void HostStream::drain() {
@@ -349,7 +357,7 @@ void HostStream::drain() {
     if (!more()) continue;
     uint64_t head = head_.load(std::memory_order_relaxed);
     stop = reinterpret_cast<Command*>(ring_ + head % kRing)->kind == Kind::kStop;
-    step();
+    step(0);
   }
 }
 
@@ -360,19 +368,24 @@ void HostStream::take_over(uint64_t target, int64_t timeout_ns) {
   std::unique_lock<std::mutex> lock(drain_, std::try_to_lock);
   if (!lock.owns_lock()) return;
   FloatMode mode;
-  Workers::Assistant stream(*card_.workers);  // it comes, finds the queue taken, and helps
-  uint64_t start = now_ns();
+  const uint64_t until = timeout_ns < 0 ? 0 : now_ns() + static_cast<uint64_t>(timeout_ns);
   for (;;) {
     uint64_t head = head_.load(std::memory_order_seq_cst);
     if (head >= target) return;
-    if (timeout_ns > 0 && now_ns() - start > static_cast<uint64_t>(timeout_ns)) return;
+    if (until != 0 && now_ns() > until) return;
     const auto& command = *reinterpret_cast<Command*>(ring_ + head % kRing);
     bool ours = command.kind == Kind::kPad || command.kind == Kind::kCopy ||
                 command.kind == Kind::kFreeingCopy || command.kind == Kind::kFill ||
                 command.kind == Kind::kRecord ||
                 (command.kind == Kind::kLaunch && command.launch.cost != 0);
+    if (command.kind == Kind::kAttempt) {  // the others may let wait
+      if (!step(until)) return;
+      continue;
+    }
     if (!ours) return;
-    step();
+    // The stream's thread comes, finds the queue taken, and helps.
+    const Workers::Assistant stream(*card_.workers);
+    step(until);
   }
 }
 
@@ -413,7 +426,16 @@ void HostStream::run_launch(const Command& command, const uint64_t* args) {
     fail(assert_sentence(l.name, l.entry, result));
 }
 
-void HostStream::execute(Command& command) {
+bool HostStream::attempted(int (*attempt)(void*, uint64_t), void* data, uint64_t until_ns) {
+  try {
+    return attempt(data, until_ns) != 0;
+  } catch (const std::exception& error) {
+    fail(error.what());
+    return true;
+  }
+}
+
+bool HostStream::execute(Command& command, uint64_t until_ns) {
   bool traced = tracer().on.load(std::memory_order_relaxed);
   // Its name is taken before the command ends, because the plan that owns it may end with it.
   Tracer::Record record{};
@@ -450,11 +472,11 @@ void HostStream::execute(Command& command) {
     case Kind::kRecord:
       command.event.event->reach(command.event.record);
       command.event.event->release();
-      return;
+      return true;
     case Kind::kWait:
       command.event.event->wait(command.event.record, -1, 10000);
       command.event.event->release();
-      return;
+      return true;
     case Kind::kFunction:
       if (traced) record.name = command.function.name;
       try {
@@ -463,9 +485,14 @@ void HostStream::execute(Command& command) {
         fail(error.what());
       }
       break;
+    case Kind::kAttempt:
+      if (command.attempt.begin == 0) command.attempt.begin = now_ns();
+      if (!attempted(command.attempt.attempt, command.attempt.data, until_ns)) return false;
+      if (traced) record.name = command.attempt.name, record.begin = command.attempt.begin;
+      break;
     case Kind::kPad:
     case Kind::kStop:
-      return;
+      return true;
   }
   if (traced) {
     record.end = now_ns();
@@ -474,6 +501,7 @@ void HostStream::execute(Command& command) {
     std::lock_guard<std::mutex> lock(tracer().mutex);
     tracer().records.push_back(std::move(record));
   }
+  return true;
 }
 
 void HostStream::launch(const openxpu_launch& launch) {
@@ -574,6 +602,19 @@ void HostStream::host_function(void (*function)(void*), void* data, const char* 
   Command* command = reserve(sizeof(Command));
   command->kind = Kind::kFunction;
   command->function = {function, data, name};
+  publish();
+}
+
+void HostStream::attempt(int (*attempt)(void*, uint64_t), void* data, const char* name,
+                         bool at_once) {
+  std::lock_guard<std::mutex> lock(lock_);
+  if (at_once && idle() && !tracer().on.load(std::memory_order_relaxed)) {
+    FloatMode mode;
+    if (attempted(attempt, data, 1)) return;
+  }
+  Command* command = reserve(sizeof(Command));
+  command->kind = Kind::kAttempt;
+  command->attempt = {attempt, data, name, 0};
   publish();
 }
 

@@ -71,6 +71,8 @@ class HostStream {
   void record(HostEvent* event);
   void wait_event(HostEvent* event);
   void host_function(void (*function)(void*), void* data, const char* name);
+  // See driver.h, stream_attempt.
+  void attempt(int (*attempt)(void*, uint64_t), void* data, const char* name, bool at_once);
 
  private:
   struct Command;
@@ -82,11 +84,13 @@ class HostStream {
   void publish(uint64_t cost = 0);
   void start();
   void drain();
-  // Executes the next command, with drain_ held; there has to be one.
-  void step();
+  // Executes the next command, with drain_ held; there has to be one. False: it waits for others
+  // and was not done by `until_ns`.
+  bool step(uint64_t until_ns);
   // Executes commands up to `target` in the waiting caller, as far as that is its business.
   void take_over(uint64_t target, int64_t timeout_ns);
-  void execute(Command& command);
+  bool execute(Command& command, uint64_t until_ns);
+  bool attempted(int (*attempt)(void*, uint64_t), void* data, uint64_t until_ns);
   void run_launch(const Command& command, const uint64_t* args);
   void fail(const std::string& sentence);
 

@@ -359,7 +359,10 @@ NB_MODULE(_runtime, m) {
       .def_prop_ro("card", &Stream::card, nb::rv_policy::reference)
       .def_prop_ro("handle", [](const Stream& s) { return reinterpret_cast<uint64_t>(s.handle()); })
       .def("query", &Stream::query)
-      .def("synchronize", &synchronize<Stream>)
+      .def("synchronize",
+           [](Stream& stream) {
+             if (!stream.synchronize_at_once()) synchronize(stream);
+           })
       .def("wait", &Stream::wait, "event"_a)
       .def("record", &Stream::record, "event"_a)
       .def(
@@ -606,7 +609,6 @@ NB_MODULE(_runtime, m) {
     const auto& p = host::processor();
     return std::make_tuple(p.l1_bytes, p.l2_bytes, p.l3_bytes);
   });
-  m.def("run_directory", [] { return environment().run_directory; });
   m.def("processes", [] {
     nb::list list;
     for (const ProcessReport& r : process_reports()) {
@@ -617,6 +619,18 @@ NB_MODULE(_runtime, m) {
       d["peak"] = r.peak;
       d["limit"] = r.limit;
       d["busy_ns"] = r.busy_ns;
+      nb::list groups;
+      for (const GroupReport& g : r.groups) {
+        nb::dict group;
+        group["name"] = g.name;
+        group["rank"] = g.rank;
+        group["ranks"] = g.ranks;
+        group["state"] = g.state == GroupState::kJoining ? "joining"
+                         : g.state == GroupState::kReady ? "ready"
+                                                         : "failed";
+        groups.append(group);
+      }
+      d["groups"] = groups;
       list.append(d);
     }
     return list;

@@ -20,13 +20,15 @@ def unscale(x, scale, out, found, n, ACC: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def zero_if(x, found, out, n, BLOCK: tl.constexpr):
-    """out = 0 when *found, else x."""
+    """out = 0 when *found, else x, which may lie there already."""
     first = tl.program_id(0).to(tl.int64) * BLOCK
     offsets = tl.arange(0, BLOCK)
     mask = offsets < tl.minimum(n - first, BLOCK).to(tl.int32)
-    clear = tl.load(found) != 0
-    v = tl.load(x + first + offsets, mask=mask, other=0)
-    tl.store(out + first + offsets, tl.where(clear, 0.0, v).to(out.dtype.element_ty), mask=mask)
+    if tl.load(found) != 0:
+        tl.store(out + first + offsets, tl.zeros([BLOCK], out.dtype.element_ty), mask=mask)
+    elif x.to(tl.int64, bitcast=True) != out.to(tl.int64, bitcast=True):
+        v = tl.load(x + first + offsets, mask=mask, other=0)
+        tl.store(out + first + offsets, v.to(out.dtype.element_ty), mask=mask)
 
 
 @triton.jit

@@ -6,24 +6,27 @@ import triton.language as tl
 
 @triton.jit
 def box_grid(
-    halves, variances, boxes, out_variances, n, per_cell, width, step_w, step_h, shift_w, shift_h, extent_w, extent_h,
-    CLIP: tl.constexpr, BLOCK: tl.constexpr,
+    sides, boxes, out_variances, count, cells, width, step_w, step_h, shift_w, shift_h,
+    CLIP: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """boxes [height, width, per_cell, 4]: around the centre of each cell, half as wide and high as `halves` [per_cell, 2]
-    says, in units of an extent; the same 4 variances for every box."""
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    mask = at < n
-    side = (at % 4).to(tl.int32)
-    which = (at // 4 % per_cell).to(tl.int32)
-    cell = (at // 4 // per_cell).to(tl.int32)
-    across = side % 2 == 0
-    centre = tl.where(across, (cell % width) * step_w + shift_w, (cell // width) * step_h + shift_h)
-    half = tl.load(halves + which * 2 + side % 2, mask=mask, other=0)
-    v = tl.where(side < 2, centre - half, centre + half) / tl.where(across, extent_w, extent_h)
+    """boxes [cells, count]: a cell's boxes, four sides each, around its centre. `sides` [3, count] holds how far each side is
+    from there, the extent in whose units it is measured, and its variance. Program (block of sides, ROWS cells)."""
+    cell = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    j = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = j < count
+    line = cell // width
+    across = ((cell - line * width) * step_w + shift_w)[:, None]
+    down = (line * step_h + shift_h)[:, None]
+    distance = tl.load(sides + j, mask=inside, other=0)[None, :]
+    extent = tl.load(sides + count + j, mask=inside, other=1)[None, :]
+    v = (tl.where((j % 2 == 0)[None, :], across, down) + distance) / extent
     if CLIP:
         v = tl.minimum(tl.maximum(v, 0.0), 1.0)
+    at = (cell.to(tl.int64) * count)[:, None] + j[None, :]
+    mask = (cell < cells)[:, None] & inside[None, :]
     tl.store(boxes + at, v.to(boxes.dtype.element_ty), mask=mask)
-    tl.store(out_variances + at, tl.load(variances + side, mask=mask, other=0), mask=mask)
+    variance = tl.load(sides + 2 * count + j, mask=inside, other=0)
+    tl.store(out_variances + at, tl.broadcast_to(variance[None, :], (ROWS, BLOCK)), mask=mask)
 
 
 @triton.jit
@@ -98,16 +101,24 @@ def power(x, y):
 @triton.jit
 def yolo_box(
     x, sizes, anchors, boxes, scores, per_cell, classes, height, width, ratio, threshold, scale, bias, share,
-    CLIP: tl.constexpr, IOU: tl.constexpr, BLOCK: tl.constexpr,
+    total, CLIP: tl.constexpr, IOU: tl.constexpr, FLAT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """x [images, per_cell * (5 + classes), height, width] as boxes [images, per_cell * cells, 4] in pixels of images of `sizes`
     [images, 2], and scores [images, per_cell * cells, classes]; zeros below the threshold. IOU: x begins with a predicted
-    overlap for each anchor, which has this share in the confidence. Program (block of cells, anchor, image)."""
-    image = tl.program_id(2).to(tl.int64)
-    anchor = tl.program_id(1)
+    overlap for each anchor, which has this share in the confidence. Program (block of cells, anchor, image), or (FLAT,
+    where cells are few) block of all `total` boxes."""
     cells = height * width
     cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = cell < cells
+    if FLAT:
+        mask = cell < total
+        cell = tl.minimum(cell, total - 1)
+        anchor = cell // cells % per_cell
+        image = (cell // cells // per_cell).to(tl.int64)
+        cell = cell % cells
+    else:
+        mask = cell < cells
+        anchor = tl.program_id(1)
+        image = tl.program_id(2).to(tl.int64)
     entries = 5 + classes
     if IOU:
         x += image * per_cell * (entries + 1) * cells

@@ -1,6 +1,6 @@
-# Complex numbers: kernels that apply one function to every element, and the functions. An element is a pair (real, imaginary).
-"""`flat` and `gathered` do for pairs what those of pointwise.py do for numbers. Operands and result are stored as pairs of
-floats side by side, or as single floats. Gradients follow Paddle: the gradient of w = f(z) is d times conj(f'(z))."""
+# Functions of complex numbers, which are pairs (real, imaginary), for the kernels of pointwise.py.
+"""Real operands have an imaginary part of zero; of a real result the first counts. Gradients follow Paddle: the gradient of
+w = f(z) is d times conj(f'(z))."""
 
 import triton
 import triton.language as tl
@@ -11,114 +11,6 @@ from openxpu.ops.kernels.elementary import cosh as cosh_real
 from openxpu.ops.kernels.elementary import expm1 as expm1_real
 from openxpu.ops.kernels.elementary import log1p as log1p_real
 from openxpu.ops.kernels.elementary import sinh as sinh_real
-from openxpu.ops.kernels.pointwise import apply, whole_quotient
-
-
-@triton.jit
-def load_pair(pointer, offsets, mask):
-    """Complex numbers at `offsets`: as whole words of 64 bits, or as two reals each."""
-    if pointer.dtype.element_ty == tl.int64:
-        word = tl.load(pointer + offsets, mask=mask, other=0)
-        real = word.to(tl.int32).to(tl.float32, bitcast=True)
-        imaginary = (word >> 32).to(tl.int32).to(tl.float32, bitcast=True)
-    else:
-        real = tl.load(pointer + 2 * offsets, mask=mask, other=0)
-        imaginary = tl.load(pointer + 2 * offsets + 1, mask=mask, other=0)
-    return real, imaginary
-
-
-@triton.jit
-def store_pair(pointer, offsets, real, imaginary, mask):
-    if pointer.dtype.element_ty == tl.int64:
-        low = real.to(tl.float32).to(tl.int32, bitcast=True).to(tl.int64) & 0xFFFFFFFF
-        high = imaginary.to(tl.float32).to(tl.int32, bitcast=True).to(tl.int64) << 32
-        tl.store(pointer + offsets, low | high, mask=mask)
-    else:
-        tl.store(pointer + 2 * offsets, real.to(pointer.dtype.element_ty), mask=mask)
-        tl.store(pointer + 2 * offsets + 1, imaginary.to(pointer.dtype.element_ty), mask=mask)
-
-
-@triton.jit
-def load(pointer, offsets, mask, PAIR: tl.constexpr, COMPUTE: tl.constexpr):
-    if PAIR:
-        real, imaginary = load_pair(pointer, offsets, mask)
-        real = real.to(COMPUTE)
-        imaginary = imaginary.to(COMPUTE)
-    else:
-        real = tl.load(pointer + offsets, mask=mask, other=0).to(COMPUTE)
-        imaginary = real * 0
-    return (real, imaginary)
-
-
-@triton.jit
-def store(pointer, offsets, value, mask, PAIR: tl.constexpr):
-    if PAIR:
-        store_pair(pointer, offsets, value[0], value[1], mask)
-    else:
-        tl.store(pointer + offsets, value[0].to(pointer.dtype.element_ty), mask=mask)
-
-
-@triton.jit
-def flat(
-    x, y, z, out, n, a, b, c,
-    FN: tl.constexpr, INPUTS: tl.constexpr, SCALARS: tl.constexpr, COMPUTE: tl.constexpr,
-    XP: tl.constexpr, YP: tl.constexpr, ZP: tl.constexpr, OP: tl.constexpr,
-    XS: tl.constexpr, YS: tl.constexpr, ZS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """One dimension without gaps. XS, YS, ZS: 1, or 0 for an input that is one element. XP, YP, ZP, OP: whether it
-    holds pairs."""
-    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    mask = lane < n
-    xv = load(x, lane * XS, mask, XP, COMPUTE)
-    yv = xv
-    zv = xv
-    if INPUTS > 1:
-        yv = load(y, lane * YS, mask, YP, COMPUTE)
-    if INPUTS > 2:
-        zv = load(z, lane * ZS, mask, ZP, COMPUTE)
-    store(out, lane, apply(FN, INPUTS, SCALARS, xv, yv, zv, a, b, c), mask, OP)
-
-
-@triton.jit
-def gathered(
-    x, y, z, out, table, n, a, b, c,
-    FN: tl.constexpr, INPUTS: tl.constexpr, SCALARS: tl.constexpr, COMPUTE: tl.constexpr,
-    XP: tl.constexpr, YP: tl.constexpr, ZP: tl.constexpr, OP: tl.constexpr,
-    DIMS: tl.constexpr, SMALL: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Any strides. `table` holds for each dimension, innermost first: extent, multiplier and shift of the division by it
-    (SMALL: used where n is below 2^31), strides of x, y, z, out."""
-    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    mask = lane < n
-    rest = lane
-    ox = lane * 0
-    oy = lane * 0
-    oz = lane * 0
-    oo = lane * 0
-    for d in tl.static_range(DIMS):
-        index = rest
-        if d < DIMS - 1:
-            extent = tl.load(table + 7 * d)
-            quotient = whole_quotient(
-                rest, extent, tl.load(table + 7 * d + 1), tl.load(table + 7 * d + 2), SMALL
-            )
-            index = rest - quotient * extent
-            rest = quotient
-        ox += index * tl.load(table + 7 * d + 3)
-        oo += index * tl.load(table + 7 * d + 6)
-        if INPUTS > 1:
-            oy += index * tl.load(table + 7 * d + 4)
-        if INPUTS > 2:
-            oz += index * tl.load(table + 7 * d + 5)
-    xv = load(x, ox, mask, XP, COMPUTE)
-    yv = xv
-    zv = xv
-    if INPUTS > 1:
-        yv = load(y, oy, mask, YP, COMPUTE)
-    if INPUTS > 2:
-        zv = load(z, oz, mask, ZP, COMPUTE)
-    store(out, oo, apply(FN, INPUTS, SCALARS, xv, yv, zv, a, b, c), mask, OP)
-
 
 # ---- functions: their names are those of the functions of real numbers ----
 

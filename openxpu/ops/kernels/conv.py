@@ -126,6 +126,7 @@ def convolve_planes(
     y_column,
     TABLE: tl.constexpr,
     ALONG_M: tl.constexpr,
+    LISTS: tl.constexpr,
     GROUPS: tl.constexpr,
     DEEP: tl.constexpr,
     STEP: tl.constexpr,
@@ -135,7 +136,8 @@ def convolve_planes(
     BK: tl.constexpr,
 ):
     """One BM x BN tile of Y[m, p] = sum over k of weights[m * weights_row + column(k)] * planes[offset(k) + p];
-    column(k) is k, or weight_offsets[k] when TABLE; ALONG_M: of weights[k * weights_row + m] instead. Lane p is column p % pitch of line p // pitch; lanes from
+    column(k) is k, or weight_offsets[k] when TABLE; ALONG_M: of weights[k * weights_row + m] instead. LISTS: the lanes are
+    images, and each pixel (`outer`) has a range of k of its own, whose bounds follow the offsets. Lane p is column p % pitch of line p // pitch; lanes from
     `width` on are padding and are not stored, nor are lines from row `height` on of the rows_pitch rows of a slice. The tiles' order is in m_step and p_step."""
     m_start = (tl.program_id(0) // m_step) % m_tiles * BM
     p_start = (tl.program_id(0) // p_step) % p_tiles * BN
@@ -146,7 +148,12 @@ def convolve_planes(
     planes += outer * planes_outer + group.to(tl.int64) * planes_group
     weights += group.to(tl.int64) * weights_group
     acc = tl.zeros((BM, BN), dtype=ACC)
-    for k_start in range(0, k_size, BK):
+    if LISTS:
+        k_begin = tl.load(plane_offsets + k_size + outer)
+        k_size = tl.load(plane_offsets + k_size + outer + 1)
+    else:
+        k_begin = 0
+    for k_start in range(k_begin, k_size, BK):
         k = k_start + tl.arange(0, BK)
         rows = tl.load(plane_offsets + k, mask=k < k_size, other=0)
         if TABLE:
@@ -216,6 +223,7 @@ def weight_gradient(
     dy_outer,
     dy_channel,
     out_split,
+    LISTS: tl.constexpr,
     GROUPS: tl.constexpr,
     ACC: tl.constexpr,
     BM: tl.constexpr,
@@ -223,7 +231,8 @@ def weight_gradient(
     BK: tl.constexpr,
 ):
     """One tile of dW[m, n] = sum over p of dy[m, p] * planes[offset(n) + p], m = output channel, n = (channel, tap),
-    over one of the pixel ranges: out[split, group, m, n], which is the filter's layout."""
+    over one of the pixel ranges: out[split, group, m, n], which is the filter's layout. LISTS: p are images, and each pixel
+    (`outer`) has offsets of its own, below zero where a tap reads padding."""
     group = tl.program_id(2) % GROUPS
     split = tl.program_id(2) // GROUPS
     m = tl.program_id(0) * BM + tl.arange(0, BM)
@@ -246,9 +255,15 @@ def weight_gradient(
                 mask=(m < m_size)[:, None] & (p < end)[None, :],
                 other=0.0,
             )
+            if LISTS:
+                place = tl.load(plane_offsets + outer * n_size + n, mask=n < n_size, other=-1)
+                inside = place >= 0
+            else:
+                place = offsets
+                inside = n < n_size
             b = tl.load(
-                image + offsets[None, :] + p[:, None],
-                mask=(p < end)[:, None] & (n < n_size)[None, :],
+                image + place[None, :] + p[:, None],
+                mask=(p < end)[:, None] & inside[None, :],
                 other=0.0,
             )
             acc = tl.dot(a, b, acc, input_precision="ieee", out_dtype=ACC)
@@ -272,71 +287,20 @@ def sum_partial_weights(partial, out, size, splits, BLOCK: tl.constexpr):
 
 @triton.jit
 def depthwise(
-    planes,
-    weights,
-    y,
-    plane_offsets,
-    weight_offsets,
-    m_size,
-    k_size,
-    groups,
-    images,
-    pitch,
-    height,
-    width,
-    planes_outer,
-    planes_group,
-    weights_row,
-    weights_group,
-    y_image,
-    y_channel,
-    y_row,
-    y_column,
-    STEP: tl.constexpr,
-    ACC: tl.constexpr,
-    TAPS: tl.constexpr,
-    ROWS: tl.constexpr,
-    LANES: tl.constexpr,
-):
-    """What `convolve_planes` computes, where k is too short for a matrix product: rows of one channel of one image, TAPS taps
-    at a time. Strides and paddings are in the planes, so that every tap is a shifted read."""
-    m = tl.program_id(1) % m_size
-    group = tl.program_id(1) // m_size % groups
-    image = tl.program_id(1) // m_size // groups
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    planes += (image // images).to(tl.int64) * planes_outer + group.to(tl.int64) * planes_group
-    weights += group.to(tl.int64) * weights_group + m * weights_row
-    y += image.to(tl.int64) * y_image + (group * m_size + m).to(tl.int64) * y_channel
-    lines = (row * images + image % images) * pitch
-    for start in range(0, width, LANES):
-        column = start + tl.arange(0, LANES)
-        valid = (row < height)[:, None] & (column < width)[None, :]
-        acc = tl.zeros((ROWS, LANES), dtype=ACC)
-        for k_start in range(0, k_size, TAPS):
-            for tap in tl.static_range(TAPS):
-                k = k_start + tap
-                weight = tl.load(weights + tl.load(weight_offsets + k)).to(ACC)
-                source = planes + tl.load(plane_offsets + k)
-                acc += weight * tl.load(source + lines[:, None] + column[None, :], mask=valid, other=0.0)
-        if STEP:
-            places = (row * y_row)[:, None] + (column * STEP)[None, :]
-        else:
-            places = (row * y_row)[:, None] + (column * y_column)[None, :]
-        tl.store(y + places, acc.to(y.dtype.element_ty), mask=valid)
-
-
-@triton.jit
-def depthwise_in_place(
     x,
     weights,
     y,
-    channels,
+    multiple,
+    out_channels,
     height,
     width,
     out_height,
     out_width,
-    pad_top,
-    pad_left,
+    first_row,
+    first_column,
+    weight_channel,
+    weight_row,
+    weight_column,
     x_image,
     x_channel,
     x_row,
@@ -347,96 +311,153 @@ def depthwise_in_place(
     y_column,
     KH: tl.constexpr,
     KW: tl.constexpr,
+    STEP_H: tl.constexpr,
+    STEP_W: tl.constexpr,
     DILATION_H: tl.constexpr,
     DILATION_W: tl.constexpr,
-    FLIP: tl.constexpr,
     UNIT: tl.constexpr,
+    Y_STEP: tl.constexpr,
     ACC: tl.constexpr,
+    LOWEST: tl.constexpr,
+    REACH: tl.constexpr,
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """y[n, c, oh, ow] = sum over taps of weights[c, tap] * x[n, c, oh + kh, ow + kw], the padding masked: few taps are not
-    worth a copy. FLIP: the taps in the reverse order, which makes it the input gradient."""
-    channel = tl.program_id(2) % channels
-    image = (tl.program_id(2) // channels).to(tl.int64)
-    oh = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    ow = tl.program_id(0) * LANES + tl.arange(0, LANES)
-    source = x + image * x_image + channel.to(tl.int64) * x_channel
-    acc = tl.zeros((ROWS, LANES), dtype=ACC)
-    for kh in tl.static_range(KH):
-        for kw in tl.static_range(KW):
-            tap = kh * KW + kw
-            if FLIP:
-                tap = KH * KW - 1 - tap
-            weight = tl.load(weights + channel * KH * KW + tap).to(ACC)
-            row = oh - pad_top + kh * DILATION_H
-            column = ow - pad_left + kw * DILATION_W
-            row_valid = (row >= 0) & (row < height) & (oh < out_height)
-            column_valid = (column >= 0) & (column < width) & (ow < out_width)
-            if UNIT:
-                offsets = (row * x_row)[:, None] + column[None, :]
-            else:
-                offsets = (row * x_row)[:, None] + (column * x_column)[None, :]
-            value = tl.load(source + offsets, mask=row_valid[:, None] & column_valid[None, :], other=0.0)
-            acc += weight * value.to(ACC)
-    target = y + image * y_image + channel.to(tl.int64) * y_channel
-    valid = (oh < out_height)[:, None] & (ow < out_width)[None, :]
-    if UNIT:
-        places = (oh * y_row)[:, None] + ow[None, :]
-    else:
-        places = (oh * y_row)[:, None] + (ow * y_column)[None, :]
-    tl.store(target + places, acc.to(y.dtype.element_ty), mask=valid)
+    """One channel of one image: y[row, column] = sum over taps (i, j) of weights[i, j] * x[row * STEP_H + first_row
+    + i * DILATION_H, column * STEP_W + first_column + j * DILATION_W], zero outside x. ROWS lines at a time share what they
+    read. A line outside x is one of no columns; columns are compared without signs, which is one mask for both edges.
+    The lines that ROWS lines of y read are REACH, the first at LOWEST."""
+    channel = tl.program_id(0) % out_channels
+    image = (tl.program_id(0) // out_channels).to(tl.int64)
+    x += image * x_image + (channel // multiple).to(tl.int64) * x_channel
+    y += image * y_image + channel.to(tl.int64) * y_channel
+    x += first_row * x_row + first_column * x_column
+    weights += channel * weight_channel
+    taps = ()
+    for tap in tl.static_range(KH * KW):
+        taps = taps + (tl.load(weights + tap // KW * weight_row + tap % KW * weight_column).to(ACC),)  # noqa: RUF005
+    for row in range(0, out_height, ROWS):
+        for start in range(0, out_width, LANES):
+            column = start + tl.arange(0, LANES)
+            sums = ()
+            for _ in tl.static_range(ROWS):
+                sums = sums + (tl.zeros((LANES,), dtype=ACC),)  # noqa: RUF005
+            for reach in tl.static_range(REACH):  # line by line, so that few loads are alive at a time
+                line = row * STEP_H + (LOWEST + reach)
+                end = tl.where((line + first_row).to(tl.uint32) < height.to(tl.uint32), width, 0).to(
+                    tl.uint32
+                )
+                for j in tl.static_range(KW):
+                    at = column * STEP_W + j * DILATION_W
+                    place = at if UNIT else at * x_column
+                    inside = (at + first_column).to(tl.uint32) < end
+                    value = tl.load(x + line * x_row + place, mask=inside, other=0.0).to(ACC)
+                    more = ()
+                    for r in tl.static_range(ROWS):
+                        total = sums[r]
+                        for i in tl.static_range(KH):
+                            if r * STEP_H + i * DILATION_H == LOWEST + reach:
+                                total += taps[i * KW + j] * value
+                        more = more + (total,)  # noqa: RUF005
+                    sums = more
+            for r in tl.static_range(ROWS):
+                place = column * Y_STEP if Y_STEP else column * y_column
+                end = tl.where(row + r < out_height, out_width, 0).to(tl.uint32)
+                inside = column.to(tl.uint32) < end
+                tl.store(y + (row + r) * y_row + place, sums[r].to(y.dtype.element_ty), mask=inside)
 
 
 @triton.jit
 def depthwise_weight_gradient(
-    planes,
+    x,
     dy,
     dw,
-    plane_offsets,
-    m_size,
+    multiple,
     images,
-    outer_size,
-    pitch,
     height,
     width,
-    planes_outer,
-    planes_group,
+    out_height,
+    out_width,
+    first_row,
+    first_column,
+    x_image,
+    x_channel,
+    x_row,
+    x_column,
     dy_image,
     dy_channel,
     dy_row,
     dy_column,
-    taps,
+    KH: tl.constexpr,
+    KW: tl.constexpr,
+    STEP_H: tl.constexpr,
+    STEP_W: tl.constexpr,
+    DILATION_H: tl.constexpr,
+    DILATION_W: tl.constexpr,
     UNIT: tl.constexpr,
     ACC: tl.constexpr,
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """dw[channel, tap] = sum over images and pixels of dy * planes[offset(tap) + ...], all taps of one channel."""
+    """dw[channel, i, j] = sum over images and pixels of dy * what tap (i, j) of `depthwise` reads, ROWS lines of dy at a time
+    and then one by one: a product with a zero that stands for no pixel would not be zero for an infinite x."""
     channel = tl.program_id(0)
-    planes += (channel // m_size).to(tl.int64) * planes_group
+    x += (channel // multiple).to(tl.int64) * x_channel + first_row * x_row + first_column * x_column
     dy += channel.to(tl.int64) * dy_channel
-    for k in range(taps):
-        offset = tl.load(plane_offsets + k)
-        acc = tl.zeros((LANES,), dtype=ACC)
-        for image in range(images * outer_size):
-            source = planes + (image // images).to(tl.int64) * planes_outer + offset
-            gradient = dy + image.to(tl.int64) * dy_image
-            for row_start in range(0, height, ROWS):
-                row = row_start + tl.arange(0, ROWS)
-                lines = (row * images + image % images) * pitch
-                for start in range(0, width, LANES):
-                    column = start + tl.arange(0, LANES)
-                    valid = (row < height)[:, None] & (column < width)[None, :]
-                    if UNIT:
-                        places = (row * dy_row)[:, None] + column[None, :]
-                    else:
-                        places = (row * dy_row)[:, None] + (column * dy_column)[None, :]
-                    left = tl.load(gradient + places, mask=valid, other=0.0).to(ACC)
-                    right = tl.load(source + lines[:, None] + column[None, :], mask=valid, other=0.0)
-                    acc += tl.sum(left * right, axis=0)
-        total = tl.sum(acc, axis=0)
-        tl.store(dw + channel * taps + k, total.to(dw.dtype.element_ty))
+    sums = ()
+    for _ in tl.static_range(KH * KW):
+        sums = sums + (tl.zeros((LANES,), dtype=ACC),)  # noqa: RUF005
+    for image in range(images):
+        source = x + image.to(tl.int64) * x_image
+        gradient = dy + image.to(tl.int64) * dy_image
+        whole = out_height // ROWS * ROWS
+        for row in range(0, whole, ROWS):
+            for start in range(0, out_width, LANES):
+                sums = depthwise_products(
+                    source, gradient, sums, row, start, height, width, out_width, first_row, first_column, x_row, x_column,
+                    dy_row, dy_column, KH, KW, STEP_H, STEP_W, DILATION_H, DILATION_W, UNIT, ROWS, LANES,
+                )  # fmt: skip
+        for row in range(whole, out_height):
+            for start in range(0, out_width, LANES):
+                sums = depthwise_products(
+                    source, gradient, sums, row, start, height, width, out_width, first_row, first_column, x_row, x_column,
+                    dy_row, dy_column, KH, KW, STEP_H, STEP_W, DILATION_H, DILATION_W, UNIT, 1, LANES,
+                )  # fmt: skip
+    for tap in tl.static_range(KH * KW):
+        tl.store(dw + channel * (KH * KW) + tap, tl.sum(sums[tap], axis=0).to(dw.dtype.element_ty))
+
+
+@triton.jit
+def depthwise_products(
+    x, dy, sums, row, start, height, width, out_width, first_row, first_column, x_row, x_column, dy_row, dy_column,
+    KH: tl.constexpr, KW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr, DILATION_H: tl.constexpr,
+    DILATION_W: tl.constexpr, UNIT: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
+    """`sums` of all taps and lanes, and the products of LANES columns of ROWS lines of dy."""
+    column = start + tl.arange(0, LANES)
+    place = column if UNIT else column * dy_column
+    lines = ()
+    for r in tl.static_range(ROWS):
+        line = tl.load(dy + (row + r) * dy_row + place, mask=column < out_width, other=0.0)
+        lines = lines + (line.to(sums[0].dtype),)  # noqa: RUF005
+    seen = tl.where(column < out_width, column, -(1 << 24))
+    for reach in tl.static_range((ROWS - 1) * STEP_H + (KH - 1) * DILATION_H + 1):
+        line = row * STEP_H + reach
+        end = tl.where((line + first_row).to(tl.uint32) < height.to(tl.uint32), width, 0).to(tl.uint32)
+        for j in tl.static_range(KW):
+            at = column * STEP_W + j * DILATION_W
+            place = at if UNIT else at * x_column
+            inside = (seen * STEP_W + (j * DILATION_W + first_column)).to(tl.uint32) < end
+            value = tl.load(x + line * x_row + place, mask=inside, other=0.0).to(sums[0].dtype)
+            more = ()
+            for tap in tl.static_range(KH * KW):
+                total = sums[tap]
+                for r in tl.static_range(ROWS):
+                    if tap % KW == j and r * STEP_H + tap // KW * DILATION_H == reach:
+                        total += lines[r] * value
+                more = more + (total,)  # noqa: RUF005
+            sums = more
+    return sums
 
 
 @triton.jit

@@ -1,79 +1,175 @@
-# Connectionist temporal classification (Graves et al., 2006): loss and gradient in log space, alignment.
+# Connectionist temporal classification (Graves et al., 2006): loss and gradient, alignment.
 """Logits are [time, batch, classes]. State s of a label of length n is blank when even, letter s // 2 when odd: 2 n + 1
-states. `paths` [2, batch, time, states] holds the logarithm of the sum over all paths that reach a state from the start,
-and over all that go on from it to the end, both with the state's own probability."""
+states. Products of thousands of probabilities are kept as pairs m 2^e with m from 1 to 2, or 0: a sum then costs some shifts
+where logarithms would cost four functions, and no digits are lost to the size of a logarithm."""
 
 import triton
 import triton.language as tl
 
+NOTHING = tl.constexpr(-(2**30))  # the exponent of 0
+
 
 @triton.jit
-def ctc_paths(
-    log_p, labels, lengths, label_lengths, paths, time, batch, classes, letters, blank, none, ACC: tl.constexpr, BLOCK: tl.constexpr,
+def power_of_two(k, ACC: tl.constexpr):
+    """2^k; 0 below the least normal number."""
+    if tl.float64 == ACC:
+        return (tl.maximum(k + 1023, 0).to(tl.int64) << 52).to(tl.float64, bitcast=True)
+    else:
+        return (tl.maximum(k + 127, 0) << 23).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def pair(v, e, ACC: tl.constexpr):
+    """v 2^e with v brought into [1, 2); 0, infinity and NaN stay."""
+    if tl.float64 == ACC:
+        bits = v.to(tl.int64, bitcast=True)
+        own = ((bits >> 52) - 1023).to(tl.int32)
+        m = ((bits & 0xFFFFFFFFFFFFF) | (1023 << 52)).to(tl.float64, bitcast=True)
+    else:
+        bits = v.to(tl.int32, bitcast=True)
+        own = (bits >> 23) - 127
+        m = ((bits & 0x7FFFFF) | (127 << 23)).to(tl.float32, bitcast=True)
+    usual = (v > 0) & (v < float("inf"))
+    return tl.where(usual, m, v), tl.where(usual, tl.maximum(e + own, NOTHING), NOTHING)
+
+
+@triton.jit
+def probability(log_p, ACC: tl.constexpr):
+    """exp(log_p) as a pair."""
+    x = log_p * tl.full((), 1.4426950408889634, ACC)
+    whole = tl.floor(tl.maximum(x, -1048576.0))
+    return tl.where(x < -1048576.0, 0.0, tl.exp2(x - whole)), whole.to(tl.int32)
+
+
+@triton.jit
+def sum_of_three(am, ae, bm, be, cm, ce, ACC: tl.constexpr):
+    top = tl.maximum(tl.maximum(ae, be), ce)
+    v = am * power_of_two(ae - top, ACC) + bm * power_of_two(be - top, ACC) + cm * power_of_two(ce - top, ACC)
+    return v, top
+
+
+@triton.jit
+def states_of(labels, n, blank, letters, s, DISTANCE: tl.constexpr):
+    """Of states s: which exist, their symbols, and whether a path leads from or to the state two before or behind them."""
+    mask = s < 2 * n + 1
+    letter = mask & (s % 2 == 1)
+    symbol = tl.where(letter, tl.load(labels + s // 2, mask=letter, other=0), blank)
+    jumps = letter & (s + DISTANCE >= 0) & (s + DISTANCE < 2 * n + 1)
+    jumps = jumps & (tl.load(labels + s // 2 + DISTANCE // 2, mask=jumps, other=0) != symbol)
+    return mask, symbol, jumps
+
+
+@triton.jit
+def ctc_forward(
+    log_p, labels, lengths, label_lengths, paths, powers, time, batch, classes, letters, blank, ACC: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """Program (sequence, direction). From the end to the start, states and steps are counted from behind."""
+    """paths and powers [batch, time, states]: the sum over all paths that reach a state from the start, its own probability
+    included. One sequence a program."""
     i = tl.program_id(0)
-    backward = tl.program_id(1)
     length = tl.minimum(tl.load(lengths + i).to(tl.int32), time)
     n = tl.minimum(tl.load(label_lengths + i).to(tl.int32), letters)
-    states = 2 * n + 1
     width = 2 * letters + 1
     s = tl.arange(0, BLOCK)
-    mask = s < states
-    state = tl.where(backward > 0, states - 1 - s, s)
-    letter = mask & (s % 2 == 1)
-    at = labels + tl.cast(i, tl.int64) * letters
-    symbol = tl.load(at + state // 2, mask=letter, other=0)
-    symbol = tl.where(letter, symbol, blank)
-    before = tl.where(backward > 0, state // 2 + 1, state // 2 - 1)
-    jumps = letter & (s >= 2)
-    jumps = jumps & (tl.load(at + before, mask=jumps, other=0) != symbol)
-    paths += (tl.cast(backward, tl.int64) * batch + i) * time * width
-    out = paths + state
-    # Neighbours in the direction of the paths.
-    step = tl.where(backward > 0, 1, -1)
-    for k in range(0, length):
-        t = tl.where(backward > 0, length - 1 - k, k)
-        p = tl.load(log_p + (tl.cast(t, tl.int64) * batch + i) * classes + symbol, mask=mask, other=0)
+    mask, symbol, jumps = states_of(labels + tl.cast(i, tl.int64) * letters, n, blank, letters, s, -2)
+    paths += tl.cast(i, tl.int64) * time * width
+    powers += tl.cast(i, tl.int64) * time * width
+    log_p += tl.cast(i, tl.int64) * classes
+    for t in range(0, length):
+        pm, pe = probability(
+            tl.load(log_p + tl.cast(t, tl.int64) * batch * classes + symbol, mask=mask, other=0), ACC
+        )
         row = tl.cast(t, tl.int64) * width
-        last = row + step * width
+        if t == 0:
+            m, e = pair(tl.where(s < 2, pm, 0.0), pe, ACC)
+            tl.store(paths + row + s, m, mask=mask)
+            tl.store(powers + row + s, e, mask=mask)
+        else:
+            last = row - width + s
+            v, top = sum_of_three(
+                tl.load(paths + last, mask=mask, other=0), tl.load(powers + last, mask=mask, other=NOTHING),
+                tl.load(paths + last - 1, mask=mask & (s >= 1), other=0),
+                tl.load(powers + last - 1, mask=mask & (s >= 1), other=NOTHING),
+                tl.load(paths + last - 2, mask=jumps, other=0), tl.load(powers + last - 2, mask=jumps, other=NOTHING),
+                ACC,
+            )  # fmt: skip
+            m, e = pair(v * pm, top + pe, ACC)
+            tl.store(paths + row + s, m, mask=mask)
+            tl.store(powers + row + s, e, mask=mask)
+
+
+@triton.jit
+def ctc_backward(
+    log_p, labels, lengths, label_lengths, paths, powers, line, line_powers, loss, time, batch, classes, letters, blank,
+    ACC: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The loss; paths become the share of all paths that is in a state at a time. A label without a path costs nothing and
+    has no shares. line [batch, 2, states] is workspace: what goes on from the states to the end. One sequence a program."""
+    i = tl.program_id(0)
+    length = tl.minimum(tl.load(lengths + i).to(tl.int32), time)
+    n = tl.minimum(tl.load(label_lengths + i).to(tl.int32), letters)
+    width = 2 * letters + 1
+    s = tl.arange(0, BLOCK)
+    mask, symbol, jumps = states_of(labels + tl.cast(i, tl.int64) * letters, n, blank, letters, s, 2)
+    paths += tl.cast(i, tl.int64) * time * width
+    powers += tl.cast(i, tl.int64) * time * width
+    log_p += tl.cast(i, tl.int64) * classes
+    line += tl.cast(i, tl.int64) * 2 * width
+    line_powers += tl.cast(i, tl.int64) * 2 * width
+    # All paths end in one of the last two states.
+    end = (length - 1).to(tl.int64) * width + 2 * n
+    some = length > 0
+    more = some & (n > 0)
+    am = tl.load(paths + end, mask=some, other=0)
+    ae = tl.load(powers + end, mask=some, other=NOTHING)
+    bm = tl.load(paths + end - 1, mask=more, other=0)
+    be = tl.load(powers + end - 1, mask=more, other=NOTHING)
+    whole, whole_power = sum_of_three(am, ae, bm, be, bm * 0, NOTHING, ACC)
+    possible = ~(whole == 0)
+    least = tl.log(tl.where(possible, whole, 1.0)) + whole_power.to(ACC) * tl.full(
+        (), 0.6931471805599453, ACC
+    )
+    tl.store(loss + i, tl.where(possible, -least, 0.0))
+    share = tl.where(possible, 1 / tl.where(possible, whole, 1.0), 0.0)
+    for k in range(0, length):
+        t = length - 1 - k
+        row = tl.cast(t, tl.int64) * width + s
+        own = (t % 2) * width + s
+        other = width - (t % 2) * width + s
         later = k > 0
-        a = tl.load(out + last, mask=mask & later, other=float("-inf"))
-        b = tl.load(out + last + step, mask=mask & later & (s >= 1), other=float("-inf"))
-        c = tl.load(out + last + 2 * step, mask=jumps & later, other=float("-inf"))
-        top = tl.maximum(tl.maximum(a, b), c)
-        base = tl.where(top > tl.cast(none, ACC), top, 0.0)
-        total = base + tl.log(tl.exp(a - base) + tl.exp(b - base) + tl.exp(c - base))
-        total = tl.where(top > tl.cast(none, ACC), total, float("-inf"))
-        start = tl.where(s < 2, 0.0, float("-inf")).to(ACC)
-        tl.store(out + row, tl.where(later, total, start) + p, mask=mask)
+        v, top = sum_of_three(
+            tl.load(line + other, mask=mask & later, other=0), tl.load(line_powers + other, mask=mask & later, other=NOTHING),
+            tl.load(line + other + 1, mask=(s < 2 * n) & later, other=0),
+            tl.load(line_powers + other + 1, mask=(s < 2 * n) & later, other=NOTHING),
+            tl.load(line + other + 2, mask=jumps & later, other=0),
+            tl.load(line_powers + other + 2, mask=jumps & later, other=NOTHING),
+            ACC,
+        )  # fmt: skip
+        v = tl.where(later, v, tl.where(s >= 2 * n - 1, 1.0, 0.0).to(ACC))
+        top = tl.where(later, top, 0)
+        pm, pe = probability(
+            tl.load(log_p + tl.cast(t, tl.int64) * batch * classes + symbol, mask=mask, other=0), ACC
+        )
+        power = tl.load(powers + row, mask=mask, other=NOTHING) + top - whole_power
+        here = tl.load(paths + row, mask=mask, other=0) * v * power_of_two(tl.minimum(power, 100), ACC)
+        tl.store(paths + row, here * share, mask=mask)
+        m, e = pair(v * pm, top + pe, ACC)
+        tl.store(line + own, m, mask=mask)
+        tl.store(line_powers + own, e, mask=mask)
 
 
 @triton.jit
 def ctc_grad(
-    log_p, labels, lengths, label_lengths, paths, loss, grad, time, batch, classes, letters, blank, none,
-    ACC: tl.constexpr, TIME: tl.constexpr, BLOCK: tl.constexpr,
+    log_p, labels, lengths, label_lengths, paths, loss, grad, time, batch, classes, letters, blank,
+    TIME: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The loss, and its gradient for the logits: probabilities less what the paths through each symbol have of the whole.
-    Program (block of TIME steps, sequence); a label without a path costs nothing."""
+    """The gradient for the logits: probabilities less what the paths through each symbol have of the whole. Nothing where the
+    loss is 0: of a label without a path, or one that is certain. Program (block of TIME steps, sequence)."""
     i = tl.program_id(1)
     first = tl.program_id(0) * TIME
     length = tl.minimum(tl.load(lengths + i).to(tl.int32), time)
     n = tl.minimum(tl.load(label_lengths + i).to(tl.int32), letters)
     width = 2 * letters + 1
-    half = tl.cast(batch, tl.int64) * time * width
-    paths += tl.cast(i, tl.int64) * time * width
-    # All paths end in one of the last two states.
-    end = paths + (length - 1).to(tl.int64) * width + 2 * n
-    some = length > 0
-    a = tl.load(end, mask=some, other=float("-inf"))
-    b = tl.load(end - 1, mask=some & (n > 0), other=float("-inf"))
-    top = tl.maximum(a, b)
-    possible = top > tl.cast(none, ACC)
-    base = tl.where(possible, top, 0.0)
-    whole = base + tl.log(tl.where(possible, tl.exp(a - base) + tl.exp(b - base), 1.0))
-    if first == 0:
-        tl.store(loss + i, tl.where(possible, -whole, 0.0))
+    possible = tl.load(loss + i) != 0
     c = tl.arange(0, BLOCK)
     for t in range(first, tl.minimum(first + TIME, time)):
         at = (tl.cast(t, tl.int64) * batch + i) * classes
@@ -84,18 +180,15 @@ def ctc_grad(
             tl.store(grad + at + k + c, v, mask=inside)
     t = first + tl.arange(0, TIME)
     live = (t < length) & possible
-    at = (t.to(tl.int64) * batch + i) * classes
-    line = paths + t.to(tl.int64) * width
-    for s in range(0, 2 * n + 1):
-        symbol = tl.full((), 0, tl.int32) + blank
-        if s % 2 == 1:
-            symbol = tl.load(labels + tl.cast(i, tl.int64) * letters + s // 2).to(tl.int32)
-        p = tl.load(log_p + at + symbol, mask=live, other=0)
-        share = tl.load(line + s, mask=live, other=float("-inf")) + tl.load(
-            line + half + s, mask=live, other=float("-inf")
-        )
-        g = tl.load(grad + at + symbol, mask=live, other=0) - tl.exp(share - p - whole)
-        tl.store(grad + at + symbol, g, mask=live)
+    to = grad + (t.to(tl.int64) * batch + i) * classes
+    shares = paths + (tl.cast(i, tl.int64) * time + t) * width
+    between = tl.load(shares, mask=live, other=0)
+    for s in range(0, n):
+        between += tl.load(shares + 2 * s + 2, mask=live, other=0)
+        at = to + tl.load(labels + tl.cast(i, tl.int64) * letters + s)
+        g = tl.load(at, mask=live, other=0) - tl.load(shares + 2 * s + 1, mask=live, other=0)
+        tl.store(at, g, mask=live)
+    tl.store(to + blank, tl.load(to + blank, mask=live, other=0) - between, mask=live)
 
 
 @triton.jit

@@ -5,8 +5,7 @@ left at the end. Source: Van Loan, Computational frameworks for the fast Fourier
 import triton
 import triton.language as tl
 
-from openxpu.ops.kernels.complex import load_pair, store_pair
-from openxpu.ops.kernels.pointwise import whole_quotient
+from openxpu.ops.kernels.pointwise import load_pair, store_pair, whole_quotient
 
 
 @triton.jit

@@ -2,6 +2,8 @@
 import triton
 import triton.language as tl
 
+from openxpu.ops.kernels.pointwise import whole_quotient
+
 
 @triton.jit
 def transpose_tiles(
@@ -115,16 +117,25 @@ def flatten_index(index, out, table, n, depth, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def take_along(x, index, out, n, x_extent, extent, inner, BLOCK: tl.constexpr):
-    """out[o, i, c] = x[o, index[o, i, c], c]; x [outer, x_extent, inner], index and out [outer, extent, inner]."""
+def take_along(
+    x, index, out, table, n, x_extent, step, DIMS: tl.constexpr, SMALL: tl.constexpr, BLOCK: tl.constexpr
+):
+    """out[i] = x[its place in the other dimensions + index[i] * step]. `table` holds for each dimension, innermost first:
+    extent, multiplier and shift of the division by it, stride of x (0: that of the index)."""
     start = tl.program_id(0).to(tl.int64) * BLOCK
     lane = start + tl.arange(0, BLOCK)
     mask = lane < n
     row = tl.load(index + lane, mask=mask, other=0).to(tl.int64)
-    row = tl.where(row < 0, row + x_extent, row)
-    outer = lane // (extent * inner)
-    value = tl.load(x + (outer * x_extent + row) * inner + lane % inner, mask=mask)
-    tl.store(out + lane, value, mask=mask)
+    place = tl.where(row < 0, row + x_extent, row) * step
+    rest = lane
+    for d in tl.static_range(DIMS):
+        position = rest
+        if d < DIMS - 1:
+            extent = tl.load(table + 4 * d)
+            rest = whole_quotient(rest, extent, tl.load(table + 4 * d + 1), tl.load(table + 4 * d + 2), SMALL)
+            position = position - rest * extent
+        place += position * tl.load(table + 4 * d + 3)
+    tl.store(out + lane, tl.load(x + place, mask=mask), mask=mask)
 
 
 @triton.jit

@@ -316,9 +316,19 @@ def elementwise_loss_grad(
 
 
 @triton.jit
+def class_place(cell, number, classes, inner, FLAT: tl.constexpr):
+    """Where the value of class `number` of a cell lies in [N, classes, inner]; FLAT: inner is 1, and nothing is divided."""
+    if FLAT:
+        place = cell * classes + number
+    else:
+        place = ((cell // inner) * classes + number) * inner + cell % inner
+    return place
+
+
+@triton.jit
 def nll_loss_cells(
     x, label, weight, out, weights_out, cells, classes, inner, ignore,
-    HAS_WEIGHT: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+    FLAT: tl.constexpr, HAS_WEIGHT: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """out = -weight[label] * x[label] for each label, and the weights that were used."""
     first = tl.program_id(0).to(tl.int64) * BLOCK
@@ -331,7 +341,7 @@ def nll_loss_cells(
     )
     kept = mask & (wanted != ignore) & (wanted >= 0) & (wanted < classes)
     safe = tl.where(kept, wanted, 0)
-    v = tl.load(x + ((cell // inner) * classes + safe) * inner + cell % inner, mask=kept, other=0).to(ACC)
+    v = tl.load(x + class_place(cell, safe, classes, inner, FLAT), mask=kept, other=0).to(ACC)
     if HAS_WEIGHT:
         w = tl.load(weight + safe, mask=kept, other=0).to(ACC)
     else:
@@ -354,7 +364,7 @@ def nll_loss_finish(total, weights, out, weight_out, MEAN: tl.constexpr):
 @triton.jit
 def nll_loss_grad_cells(
     label, weight, total_weight, dout, dx, cells, classes, inner, ignore,
-    HAS_WEIGHT: tl.constexpr, ONE_DOUT: tl.constexpr, MEAN: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+    FLAT: tl.constexpr, HAS_WEIGHT: tl.constexpr, ONE_DOUT: tl.constexpr, MEAN: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """dx was zeroed: writes -weight * dout at each label."""
     first = tl.program_id(0).to(tl.int64) * BLOCK
@@ -371,30 +381,10 @@ def nll_loss_grad_cells(
         g = g / tl.load(total_weight).to(ACC)
     if HAS_WEIGHT:
         g = g * tl.load(weight + safe, mask=kept, other=0).to(ACC)
-    at = ((cell // inner) * classes + safe) * inner + cell % inner
+    at = class_place(cell, safe, classes, inner, FLAT)
     tl.store(dx + at, (-g).to(dx.dtype.element_ty), mask=kept)
 
 
 @triton.jit
-def label_smooth_elements(
-    label,
-    prior,
-    out,
-    n,
-    classes,
-    epsilon,
-    share,
-    HAS_PRIOR: tl.constexpr,
-    ACC: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """out = label * (1 - epsilon) + epsilon * prior, or + share (epsilon / classes)."""
-    first = tl.program_id(0).to(tl.int64) * BLOCK
-    at = first + tl.arange(0, BLOCK)
-    mask = at < n
-    v = tl.load(label + at, mask=mask, other=0).to(ACC) * (1.0 - epsilon)
-    if HAS_PRIOR:
-        v += epsilon * tl.load(prior + at % classes, mask=mask, other=0).to(ACC)
-    else:
-        v += share
-    tl.store(out + at, v.to(out.dtype.element_ty), mask=mask)
+def smoothed(label, prior, kept, epsilon):
+    return label * kept + prior * epsilon

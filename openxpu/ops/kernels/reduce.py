@@ -150,11 +150,12 @@ def reduce_short_rows(
 
 @triton.jit
 def reduce_columns(
-    x, out, n, inner, chunk, p, scale,
+    x, out, n, inner, chunk, size, p, scale,
     OP: tl.constexpr, PRE: tl.constexpr, POST: tl.constexpr, ACC: tl.constexpr, IDENTITY: tl.constexpr,
-    BLOCK: tl.constexpr,
+    RAGGED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """[outer, n, inner] -> [outer, parts, inner]: program (columns, part, outer) walks down `chunk` rows."""
+    """[outer, n, inner] -> [outer, parts, inner]: program (columns, part, outer) walks down `chunk` rows. RAGGED: only `size`
+    elements lie in each outer index, and the last row is shorter."""
     first_column = tl.program_id(0) * BLOCK
     part = tl.program_id(1)
     outer = tl.program_id(2).to(tl.int64)
@@ -162,13 +163,17 @@ def reduce_columns(
     count = tl.minimum(n - first, chunk)
     offsets = tl.arange(0, BLOCK)
     mask = offsets < inner - first_column
-    x += (outer * n + first) * inner + first_column
+    start = first.to(tl.int64) * inner + first_column
+    x += outer * size + start
     acc = tl.full((BLOCK,), IDENTITY, ACC)
     at = tl.full((), 0, tl.int64)
     if OP == "lse":
         total = tl.full((BLOCK,), 0.0, ACC)
         for _i in range(0, count):
-            v = tl.load(x + at + offsets, mask=mask, other=float("-inf")).to(ACC)
+            here = mask
+            if RAGGED:
+                here = mask & (offsets < size - start - at)
+            v = tl.load(x + at + offsets, mask=here, other=float("-inf")).to(ACC)
             top = tl.maximum(acc, v)
             base = finite_or_zero(top)
             total = total * tl.exp(acc - base) + tl.exp(v - base)
@@ -177,7 +182,12 @@ def reduce_columns(
         acc = finite_or_zero(acc) + tl.log(total)
     else:
         for _i in range(0, count):
-            v = prepare(tl.load(x + at + offsets, mask=mask, other=0), p, PRE, ACC)
+            here = mask
+            if RAGGED:
+                here = mask & (offsets < size - start - at)
+            v = prepare(tl.load(x + at + offsets, mask=here, other=0), p, PRE, ACC)
+            if RAGGED and OP != "sum":
+                v = tl.where(here, v, IDENTITY)
             acc = combine(acc, v, OP)
             at += inner
     acc = conclude(acc, scale, POST)

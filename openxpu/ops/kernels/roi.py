@@ -1,6 +1,6 @@
 # Regions of interest: aligned, maximum and position-sensitive average pooling of boxes, forward and backward.
 """x is [images, channels, height, width], boxes [regions, 4] as (left, top, right, bottom), those of one image after the
-other: counts [images] says how many each has. Lanes are channels. LAST: the images lie channels last, which makes
+other: `starts` [images + 1] says where each image's begin. Lanes are channels. LAST: the images lie channels last, which makes
 every access one of neighbours. Backward, a program owns some channels of one image and goes through the regions of that
 image in order, so that sums have one order and no two programs meet."""
 
@@ -9,24 +9,27 @@ import triton.language as tl
 
 
 @triton.jit
-def image_of(counts, images, region):
-    """The image of a region."""
-    end = tl.full((), 0, tl.int64)
-    image = tl.full((), 0, tl.int32)
+def region_starts(counts, starts, images, regions):
+    """starts [images + 1] from how many regions each image has. One program."""
+    start = tl.full((), 0, tl.int64)
     for i in range(0, images):
-        end += tl.load(counts + i).to(tl.int64)
-        image += (region >= end).to(tl.int32)
-    return tl.minimum(image, images - 1).to(tl.int64)
+        tl.store(starts + i, tl.minimum(start, regions).to(tl.int32))
+        start += tl.load(counts + i).to(tl.int64)
+    tl.store(starts + images, tl.minimum(start, regions).to(tl.int32))
 
 
 @triton.jit
-def regions_of(counts, regions, image):
-    """The first region of an image, and the one after its last."""
-    start = tl.full((), 0, tl.int64)
-    for i in range(0, image):
-        start += tl.load(counts + i).to(tl.int64)
-    end = tl.minimum(start + tl.load(counts + image).to(tl.int64), regions)
-    return tl.minimum(start, regions).to(tl.int32), end.to(tl.int32)
+def image_of(starts, images, region):
+    """The image of a region."""
+    low = tl.full((), 0, tl.int32)
+    high = low + images - 1
+    while low < high:
+        middle = (low + high) // 2
+        if tl.load(starts + middle + 1) > region:
+            high = middle
+        else:
+            low = middle + 1
+    return low.to(tl.int64)
 
 
 @triton.jit
@@ -62,14 +65,14 @@ def corners(at, extent):
 
 @triton.jit
 def roi_align(
-    x, boxes, counts, out, images, channels, height, width, rows, columns, scale, offset, ratio,
+    x, boxes, starts, out, images, channels, height, width, rows, columns, scale, offset, ratio,
     ALIGNED: tl.constexpr, LAST: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The mean of bilinear samples of each bin: program (block of channels, region)."""
     region = tl.program_id(1)
     c = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = c < channels
-    x += image_of(counts, images, region) * channels * height * width
+    x += image_of(starts, images, region) * channels * height * width
     if LAST:
         lane = c
         step = channels
@@ -111,7 +114,7 @@ def roi_align(
 
 @triton.jit
 def roi_align_grad(
-    boxes, counts, dout, dx, regions, channels, height, width, rows, columns, scale, offset, ratio,
+    boxes, starts, dout, dx, channels, height, width, rows, columns, scale, offset, ratio,
     ALIGNED: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """dx [images, height, width, channels] was zeroed: program (block of channels, image)."""
@@ -119,8 +122,7 @@ def roi_align_grad(
     c = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = c < channels
     dx += image.to(tl.int64) * channels * height * width
-    first, end = regions_of(counts, regions, image)
-    for region in range(first, end):
+    for region in range(tl.load(starts + image), tl.load(starts + image + 1)):
         box = boxes + tl.cast(region, tl.int64) * 4
         left = tl.load(box).to(ACC)
         top = tl.load(box + 1).to(ACC)
@@ -173,7 +175,7 @@ def clipped_bin(low, high, scale, parts, i, extent, KIND: tl.constexpr):
 
 @triton.jit
 def roi_pool(
-    x, boxes, counts, out, index, images, channels, planes, height, width, rows, columns, scale, lowest,
+    x, boxes, starts, out, index, images, channels, planes, height, width, rows, columns, scale, lowest,
     KIND: tl.constexpr, LAST: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """KIND "max": the greatest element of each bin and where in its plane it is; "mean": the mean, bin i of channel c from
@@ -181,7 +183,7 @@ def roi_pool(
     region = tl.program_id(1)
     c = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = c < channels
-    x += image_of(counts, images, region) * planes * height * width
+    x += image_of(starts, images, region) * planes * height * width
     boxes += region.to(tl.int64) * 4
     left = tl.load(boxes).to(ACC)
     top = tl.load(boxes + 1).to(ACC)
@@ -225,7 +227,7 @@ def roi_pool(
 
 @triton.jit
 def roi_pool_grad(
-    boxes, counts, index, dout, dx, regions, channels, planes, height, width, rows, columns, scale,
+    boxes, starts, index, dout, dx, channels, planes, height, width, rows, columns, scale,
     KIND: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """dx (in ACC) was zeroed: program (block of channels, image)."""
@@ -234,8 +236,7 @@ def roi_pool_grad(
     mask = c < channels
     dx += image.to(tl.int64) * planes * height * width
     bins = rows * columns
-    first, end = regions_of(counts, regions, image)
-    for region in range(first, end):
+    for region in range(tl.load(starts + image), tl.load(starts + image + 1)):
         source = (tl.cast(region, tl.int64) * channels + c) * bins
         if KIND == "max":
             for i in range(0, bins):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from openxpu.ops import loss
+from openxpu.ops.elementwise import plan_multiply_scalar
 from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
-from openxpu.ops.reduce import plan_reduce
 from openxpu.paddle.kernels import phi_kernel
 from openxpu.paddle.outputs import required
 
@@ -131,4 +131,4 @@ def label_smooth(b: PlanBuilder, label: Tensor, prior: Tensor | None, epsilon: f
 
 @phi_kernel
 def label_smooth_grad(b: PlanBuilder, dout: Tensor, epsilon: float, dx: Tensor) -> None:
-    plan_reduce(b, dout, dx, (), "sum", post="scale", scale=1.0 - epsilon)
+    plan_multiply_scalar(b, dout, dx, 1.0 - epsilon)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
-WITHOUT_PLANS = ("device", "shared", "custom")  # groups whose kernels are C++ that moves or shares memory
+# Groups whose kernels are C++ that moves or shares memory, or that calls other kernels.
+WITHOUT_PLANS = ("device", "shared", "custom", "sync_batch_norm", "collectives")
 
 F = TypeVar("F", bound=Callable[..., None])
 

@@ -1,10 +1,8 @@
 # Every collective of paddle.distributed against NumPy; prints "passed <name>" or "failed <name>: why" on each rank.
-import traceback
-from collections.abc import Callable
-
 import numpy as np
 import paddle
 import paddle.distributed as dist
+from cases import case, run_all
 
 paddle.set_device("xpu")
 dist.init_parallel_env()
@@ -12,12 +10,6 @@ RANK, RANKS = dist.get_rank(), dist.get_world_size()
 INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 COMPLEX = ("complex64", "complex128")
-CASES: dict[str, Callable[[], None]] = {}
-
-
-def case(function: Callable[[], None]) -> Callable[[], None]:
-    CASES[function.__name__] = function
-    return function
 
 
 def values(rank: int, n: int = 37) -> np.ndarray:
@@ -165,9 +157,12 @@ def send_and_receive() -> None:
 def ring_of_batched_messages() -> None:
     x, y = tensor(RANK, "float32", 1 << 18), paddle.zeros([1 << 18])
     after, before = (RANK + 1) % RANKS, (RANK - 1) % RANKS
-    for task in dist.batch_isend_irecv([dist.P2POp(dist.isend, x, after), dist.P2POp(dist.irecv, y, before)]):
-        task.wait()
-    equal(y, values(before, 1 << 18))
+    give, take = dist.P2POp(dist.isend, x, after), dist.P2POp(dist.irecv, y, before)
+    for batch in ([give, take], [take, give]):
+        y.zero_()
+        for task in dist.batch_isend_irecv(batch):
+            task.wait()
+        equal(y, values(before, 1 << 18))
 
 
 @case
@@ -196,32 +191,56 @@ def asynchronous_on_two_groups() -> None:
     dist.barrier()
 
 
+def normalize_over_cards(several: paddle.nn.Layer, dtype: str = "float32", tolerance: float = 1e-5) -> None:
+    """A layer with SyncBatchNorm over the rows of all ranks against BatchNorm2D on one card, two steps and gradients."""
+    rows = [3 + rank for rank in range(RANKS)]  # the ranks have different numbers of them
+    mine = slice(sum(rows[:RANK]), sum(rows[: RANK + 1]))
+    one = paddle.nn.BatchNorm2D(3)
+    for step in range(2):
+        data, weight = np.random.default_rng(step).standard_normal((2, sum(rows), 3, 5, 5)).astype("float32")
+        whole = paddle.to_tensor(data + 2, stop_gradient=False)
+        wanted = one(whole)
+        (wanted * paddle.to_tensor(weight)).sum().backward()
+        part = paddle.to_tensor(data[mine] + 2).astype(dtype)
+        part.stop_gradient = False
+        found = several(part)
+        assert found.dtype == part.dtype
+        (found.astype("float32") * paddle.to_tensor(weight[mine])).sum().backward()
+        near = {"rtol": 0, "atol": tolerance}
+        np.testing.assert_allclose(found.astype("float32").numpy(), wanted.numpy()[mine], **near)
+        np.testing.assert_allclose(part.grad.astype("float32").numpy(), whole.grad.numpy()[mine], **near)
+    layer = several if isinstance(several, paddle.nn.SyncBatchNorm) else several[0]
+    np.testing.assert_allclose(layer._mean.numpy(), one._mean.numpy(), **near)
+    np.testing.assert_allclose(layer._variance.numpy(), one._variance.numpy(), **near)
+    for name in ("weight", "bias"):
+        total = getattr(layer, name).grad.clone()  # of this rank's rows
+        dist.all_reduce(total)
+        np.testing.assert_allclose(
+            total.numpy(), getattr(one, name).grad.numpy(), rtol=0, atol=tolerance * 100
+        )
+    several.eval()
+    one.eval()
+    np.testing.assert_allclose(several(part).astype("float32").numpy(), one(whole).numpy()[mine], **near)
+
+
 @case
 def sync_batch_norm() -> None:
-    data = np.random.default_rng(0).standard_normal((4 * RANKS, 3, 5, 5)).astype("float32")
-    whole = paddle.to_tensor(data, stop_gradient=False)
-    weight = paddle.to_tensor(np.random.default_rng(1).standard_normal(data.shape).astype("float32"))
-    paddle.seed(0)
-    one = paddle.nn.BatchNorm2D(3)
-    wanted = one(whole)
-    (wanted * weight).sum().backward()
-    mine = slice(4 * RANK, 4 * RANK + 4)
-    part = paddle.to_tensor(data[mine], stop_gradient=False)
-    several = paddle.nn.SyncBatchNorm(3)
-    found = several(part)
-    (found * weight[mine]).sum().backward()
-    np.testing.assert_allclose(found.numpy(), wanted.numpy()[mine], atol=1e-5)
-    np.testing.assert_allclose(part.grad.numpy(), whole.grad.numpy()[mine], atol=1e-5)
-    np.testing.assert_allclose(several._variance.numpy(), one._variance.numpy(), atol=1e-5)
+    normalize_over_cards(paddle.nn.SyncBatchNorm(3))
+    normalize_over_cards(paddle.nn.SyncBatchNorm(3), "float16", 2e-2)
+    normalize_over_cards(paddle.nn.SyncBatchNorm(3), "bfloat16", 1e-1)
 
 
-for name, function in CASES.items():
-    try:
-        function()
-        paddle.device.xpu.synchronize()
-        print(f"passed {name}", flush=True)
-    except Exception:
-        print(f"failed {name}: {traceback.format_exc()}", flush=True)
-import openxpu.paddle  # noqa: E402
+@case
+def sync_batch_norm_of_a_converted_model() -> None:
+    model = paddle.nn.Sequential(paddle.nn.BatchNorm2D(3))
+    normalize_over_cards(paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model))
 
-print("fallbacks", openxpu.paddle.fallbacks(), flush=True)
+
+@case
+def sync_batch_norm_in_a_program() -> None:
+    normalize_over_cards(
+        paddle.jit.to_static(paddle.nn.Sequential(paddle.nn.SyncBatchNorm(3)), full_graph=True)
+    )
+
+
+run_all()

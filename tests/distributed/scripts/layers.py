@@ -1,12 +1,12 @@
 # Parallel training beyond the examples, each way against the same model on one card; prints as collectives.py does.
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import paddle
 import paddle.distributed as dist
+from cases import case, run_all
 from paddle import nn
 from paddle.distributed import fleet
 from paddle.distributed.fleet.utils import recompute
@@ -21,12 +21,6 @@ strategy = fleet.DistributedStrategy()
 strategy.hybrid_configs = {"dp_degree": RANKS, "mp_degree": 1, "pp_degree": 1}
 fleet.init(is_collective=True, strategy=strategy)
 RANK = dist.get_rank()
-CASES: dict[str, Callable[[], None]] = {}
-
-
-def case(function: Callable[[], None]) -> Callable[[], None]:
-    CASES[function.__name__] = function
-    return function
 
 
 def train(
@@ -119,13 +113,4 @@ def checkpoint_of_shards() -> None:
     np.testing.assert_array_equal(back._local_value().numpy(), columns)
 
 
-for name, function in CASES.items():
-    try:
-        function()
-        paddle.device.xpu.synchronize()
-        print(f"passed {name}", flush=True)
-    except Exception:
-        print(f"failed {name}: {traceback.format_exc()}", flush=True)
-import openxpu.paddle  # noqa: E402
-
-print("fallbacks", openxpu.paddle.fallbacks(), flush=True)
+run_all()

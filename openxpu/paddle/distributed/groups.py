@@ -1,4 +1,4 @@
-# What Paddle refuses on custom devices and groups of cards can do: averages, empty tensors, SyncBatchNorm.
+# What Paddle's process groups refuse on custom devices: averages, and tensors without elements.
 """Paddle's process group for custom devices knows sums, products, minima and maxima. An average is the sum of parts that
 were divided beforehand (as Paddle itself does where a collective library has no average), and nothing has to be exchanged
 for a tensor without elements. Both are put around the group's methods, which every function of paddle.distributed calls."""
@@ -8,8 +8,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import Any
-
-from openxpu.paddle import after_import
 
 
 class _Done:
@@ -69,7 +67,7 @@ _REDUCTIONS = {
 }  # fmt: skip
 
 
-def _patch_groups(module: Any) -> None:
+def patch(module: Any) -> None:
     """After paddle.distributed.collective: the class of process groups, and a version that Paddle asks for averages."""
     core = module.core
     for name, source in _REDUCTIONS.items():
@@ -78,72 +76,3 @@ def _patch_groups(module: Any) -> None:
             setattr(core.ProcessGroup, name, _average(method, source))
     if not hasattr(core, "nccl_version"):
         core.nccl_version = lambda: 0  # "no average in the library": Paddle divides beforehand
-
-
-@functools.cache
-def _sum_over_cards() -> Any:
-    """The sum over all ranks, whose gradient is the sum of their gradients."""
-    import paddle
-    from paddle import distributed
-
-    class Sum(paddle.autograd.PyLayer):
-        @staticmethod
-        def forward(context: Any, x: Any) -> Any:
-            total = x.clone()
-            distributed.all_reduce(total)
-            return total
-
-        @staticmethod
-        def backward(context: Any, grad: Any) -> Any:
-            total = grad.clone()
-            distributed.all_reduce(total)
-            return total
-
-    return Sum.apply
-
-
-def _normalize(layer: Any, x: Any) -> Any:
-    """Training with the statistics of all ranks' rows, as a row of operators that have gradients."""
-    import paddle
-
-    channel = 1 if layer._data_format == "NCHW" else x.ndim - 1
-    axes = [i for i in range(x.ndim) if i != channel]
-    shape = [-1 if i == channel else 1 for i in range(x.ndim)]
-    wide = x if x.dtype == paddle.float64 else x.astype("float32")
-    rows = paddle.full([1], x.size // x.shape[channel], wide.dtype)
-    sums = _sum_over_cards()(paddle.concat([wide.sum(axes), rows]))
-    count = sums[-1].detach()
-    mean = sums[:-1] / count
-    centred = wide - mean.reshape(shape)
-    variance = _sum_over_cards()((centred * centred).sum(axes)) / count
-    with paddle.no_grad():
-        for running, now in ((layer._mean, mean), (layer._variance, variance)):
-            running.set_value(running * layer._momentum + now.astype(running.dtype) * (1 - layer._momentum))
-    out = centred * (variance + layer._epsilon).rsqrt().reshape(shape)
-    out = out * layer.weight.astype(wide.dtype).reshape(shape) + layer.bias.astype(wide.dtype).reshape(shape)
-    return out.astype(x.dtype)
-
-
-def _patch_norm(module: Any) -> None:
-    """Paddle's operator for SyncBatchNorm exchanges its sums through NCCL."""
-    original = module.SyncBatchNorm.forward
-
-    @functools.wraps(original)
-    def forward(self: Any, x: Any) -> Any:
-        import paddle
-        from paddle import distributed
-
-        several = self.training and paddle.in_dynamic_mode() and distributed.is_initialized()
-        if not several or distributed.get_world_size() == 1 or not x.place.is_custom_place():
-            return original(self, x)
-        self._check_data_format()
-        return _normalize(self, x)
-
-    module.SyncBatchNorm.forward = forward
-
-
-def install() -> None:
-    """Patches what is there already and waits for the rest."""
-    after_import.install(
-        {"paddle.distributed.collective": _patch_groups, "paddle.nn.layer.norm": _patch_norm}
-    )

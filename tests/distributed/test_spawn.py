@@ -1,0 +1,73 @@
+# paddle.distributed.spawn on cards: a failing rank ends all, and nothing outlives the program.
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from launch import SCRIPTS, descendants, end, environment
+
+SCRIPT = str(SCRIPTS / "spawned.py")
+
+
+def spawn(what: str, cards: int = 2) -> subprocess.CompletedProcess[str]:
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, what], env=environment(cards), text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        output = process.communicate(timeout=100)[0]
+    finally:
+        end(process)
+    return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+
+def test_exchanges(paddle_xpu: ModuleType) -> None:
+    done = spawn("sum")
+    assert done.returncode == 0, done.stdout
+    assert sorted(done.stdout.split("\n"))[-2:] == ["rank 0 on xpu:0 has 3.0", "rank 1 on xpu:1 has 3.0"]
+
+
+def test_on_the_cards_asked_for(paddle_xpu: ModuleType) -> None:
+    done = spawn("last cards", cards=4)
+    assert done.returncode == 0, done.stdout
+    assert sorted(done.stdout.split("\n"))[-2:] == ["rank 0 on xpu:2 has 3.0", "rank 1 on xpu:3 has 3.0"]
+
+
+@pytest.mark.parametrize("what", ["raises", "dies"])
+def test_a_failing_rank_ends_all(paddle_xpu: ModuleType, what: str) -> None:
+    done = spawn(what)
+    assert done.returncode != 0
+    wanted = "rank 1 has no data" if what == "raises" else "Process 1 terminated with signal SIGKILL"
+    assert wanted in done.stdout, done.stdout
+
+
+def test_too_few_cards(paddle_xpu: ModuleType) -> None:
+    done = spawn("sum", cards=1)
+    assert "set OPENXPU_CARDS to show more" in done.stdout, done.stdout
+
+
+def test_ranks_end_with_the_program(paddle_xpu: ModuleType) -> None:
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, "waits"], env=environment(2), text=True, start_new_session=True, stdout=subprocess.PIPE
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if line.startswith("rank 0"):
+                break
+        ranks = descendants(process.pid)
+        assert ranks
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        limit = time.monotonic() + 30
+        while any(Path(f"/proc/{pid}").exists() for pid in ranks):
+            assert time.monotonic() < limit, f"processes {ranks} are still there"
+            time.sleep(0.2)
+    finally:
+        end(process)
