@@ -64,6 +64,11 @@ class Attention(nn.Layer):
         self.key_heads = shape.key_heads or shape.heads
         bias = shape.bias if shape.qkv_bias is None else shape.qkv_bias
         self.q = linear(shape.width, shape.heads * self.width, bias)
+        if shape.relative:  # its products are not scaled, its first queries are
+            small = nn.initializer.Normal(0.0, (shape.width * self.width) ** -0.5)
+            self.q = nn.Linear(
+                shape.width, shape.heads * self.width, paddle.ParamAttr(initializer=small), False
+            )
         self.k = linear(shape.width, self.key_heads * self.width, bias)
         self.v = linear(shape.width, self.key_heads * self.width, bias)
         self.out = linear(shape.heads * self.width, shape.width, shape.bias)
@@ -159,7 +164,7 @@ class Embedding(nn.Layer):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         narrow = shape.embedding or shape.width
-        small = paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, 0.02))
+        small = paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, 1.0 if shape.relative else 0.02))
         self.words = nn.Embedding(shape.vocabulary, narrow, weight_attr=small)
         self.places = nn.Embedding(shape.positions, narrow) if shape.positions else None
         self.types = nn.Embedding(shape.types, narrow) if shape.types else None
