@@ -60,8 +60,10 @@ def test_bf16_mixed_precision_learns_like_f32(paddle_xpu: ModuleType) -> None:
             losses.append(float(loss.astype("float32").item()))
     assert np.isfinite(losses).all()
     assert losses != reference, "bf16 gave exactly the f32 losses: it was not on"
-    # Batch norm over few pixels amplifies the rounding of a step: already the first losses differ by one in a hundred.
-    np.testing.assert_allclose(losses[:3], reference[:3], rtol=0.1)
+    # Batch norm over few pixels amplifies the rounding of a step: the first losses differ by one in a hundred, and by how much
+    # the third does depends on how a processor sums products of bf16.
+    np.testing.assert_allclose(losses[:2], reference[:2], rtol=0.05)
+    np.testing.assert_allclose(losses[:3], reference[:3], rtol=0.2)
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
 
 
