@@ -322,6 +322,19 @@ C_Status not_supported(const C_Device, bool* value) {
 
 int current_card_number() { return current_card; }
 
+void copy_for_paddle(int card, void* dst, const void* src, size_t bytes, openxpu_copy_kind kind,
+                     void* stream) {
+  C_Device_st number{card};
+  set_device(&number);
+  const auto queue = static_cast<C_Stream>(stream);
+  if (kind == OPENXPU_CARD_TO_HOST)
+    async_copy_d2h(&number, queue, dst, src, bytes);
+  else if (kind == OPENXPU_HOST_TO_CARD)
+    async_copy_h2d(&number, queue, dst, src, bytes);
+  else
+    async_copy_d2d(&number, queue, dst, src, bytes);
+}
+
 void fill_device_interface(C_DeviceInterface* table) {
   table->initialize = Guarded<initialize>::call;
   table->finalize = Guarded<finalize>::call;

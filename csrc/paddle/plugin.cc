@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "card_group.h"
+#include "copies.h"
 #include "device.h"
 #include "device_kernels.h"
 #include "fallback.h"
@@ -94,6 +95,7 @@ static void init(CustomRuntimeParams* params) {
                  "falls back to the CPU "
                  "and works in place gives its tensor new memory.\n");
   }
+  install_copy_hooks();  // without them copies are only slower
   boot_python();
 }
 
