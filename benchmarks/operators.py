@@ -193,7 +193,11 @@ def prepared(peer: str, row: str, large: bool, gradient: bool, candidate: int) -
         call = in_torch(call)
         tensors: list[Any] = [None if a is None else torch.from_numpy(np.array(a)) for a in arrays]
         with torch.no_grad():
-            found = [t.numpy() for t in engine.flat(call(*tensors, **keywords))]
+            results = engine.flat(call(*tensors, **keywords))
+        own = {t.untyped_storage().data_ptr() for t in tensors if t is not None and t.numel()}
+        if any(t.untyped_storage().data_ptr() in own for t in results):
+            raise LookupError("torch's result is a view of its argument")
+        found = [t.numpy() for t in results]
         if not same(wanted, found):
             raise LookupError("torch's operator of this name is another one")
         for given, tensor in zip(case.row.inputs, tensors, strict=True):
