@@ -23,9 +23,9 @@
 #include <tuple>
 
 #include "control.h"
-#include "copy.h"
 #include "environment.h"
 #include "fold.h"
+#include "host/copy.h"
 #include "host/gate.h"
 #include "machines.h"
 #include "records.h"
@@ -44,6 +44,7 @@ using collectives::Mailbox;
 using collectives::Member;
 using collectives::Part;
 using collectives::Request;
+using collectives::seconds;
 using collectives::Slot;
 using collectives::Word;
 
@@ -95,12 +96,6 @@ std::string collectives::machine() {
 }
 
 namespace {
-
-std::string seconds(int64_t ns) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g s", static_cast<double>(ns) * 1e-9);
-  return text;
-}
 
 // Card memory of other processes, mapped once for all communicators; mappings stay until the end.
 char* map_once(int card, const Member& member) {
@@ -581,7 +576,7 @@ struct Communicator::State::Collective : Communicator::State::Task {
   // contents were read from there.
   void copy(void* to, const void* from, uint64_t bytes) const {
     if (past_cache)
-      collectives::copy_past_cache(to, from, bytes);
+      host::copy_past_cache(to, from, bytes);
     else
       std::memcpy(to, from, bytes);
   }

@@ -14,6 +14,12 @@
 
 namespace openxpu::collectives {
 
+std::string seconds(int64_t ns) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g s", static_cast<double>(ns) * 1e-9);
+  return text;
+}
+
 void Word::raise(uint32_t to) {
   value.store(to, std::memory_order_seq_cst);
   if (sleepers.load(std::memory_order_seq_cst) != 0)

@@ -50,6 +50,7 @@ struct Request {
   uint64_t count, in, out;
 };
 
+std::string seconds(int64_t ns);          // "60 s"
 std::string described(const Request& r);  // "all_reduce of 1000 float32 (sum)"
 
 struct Part {

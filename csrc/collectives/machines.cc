@@ -11,6 +11,7 @@
 #include <list>
 #include <mutex>
 
+#include "control.h"
 #include "environment.h"
 #include "exchange.h"
 #include "fold.h"
@@ -26,6 +27,7 @@ using collectives::Entry;
 using collectives::Exchange;
 using collectives::Kind;
 using collectives::Request;
+using collectives::seconds;
 using collectives::Tag;
 using collectives::Transfer;
 using collectives::Wire;
@@ -40,12 +42,6 @@ constexpr uint64_t kSilence = 1'000'000'000;  // nanoseconds after which nothing
 struct Task {
   std::function<void()> work;
 };
-
-std::string seconds(int64_t ns) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g s", static_cast<double>(ns) * 1e-9);
-  return text;
-}
 
 const char* at(const void* base, uint64_t bytes) { return static_cast<const char*>(base) + bytes; }
 char* at(void* base, uint64_t bytes) { return static_cast<char*>(base) + bytes; }

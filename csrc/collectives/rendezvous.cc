@@ -18,6 +18,7 @@
 #include <memory>
 #include <mutex>
 
+#include "control.h"
 #include "host/gate.h"
 
 namespace openxpu::collectives {
@@ -170,12 +171,6 @@ bool read_frame(int socket, std::string& bytes, uint64_t end) {
     return false;
   bytes.resize(size);
   return read_all(socket, bytes.data(), size, end);
-}
-
-std::string seconds(int64_t ns) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g s", static_cast<double>(ns) * 1e-9);
-  return text;
 }
 
 void set_up(int socket) {

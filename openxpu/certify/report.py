@@ -154,7 +154,12 @@ def write(results: list[Result], folder: Path) -> None:
         "models.html": page(results),
     }
     for name, text in texts.items():
-        descriptor, aside = tempfile.mkstemp(dir=folder, suffix=".part")
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        Path(aside).replace(folder / name)
+        keep(folder / name, text)
+
+
+def keep(path: Path, text: str) -> None:
+    """Written aside, then renamed: nobody finds half a file."""
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    Path(aside).replace(path)

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import sys
 import tempfile
 import time
 import traceback
 from pathlib import Path
 from typing import Any
+
+from openxpu.certify import report
 
 
 def result_of(order: dict[str, Any]) -> dict[str, Any]:
@@ -63,11 +64,7 @@ def main() -> None:
     for module in order.get("import", ()):
         importlib.import_module(module)
     result = result_of(order)
-    target = Path(order["result"])
-    descriptor, aside = tempfile.mkstemp(dir=target.parent, suffix=".part")
-    with os.fdopen(descriptor, "w") as file:
-        json.dump({**result, "key": order["key"]}, file, indent=1)
-    Path(aside).replace(target)
+    report.keep(Path(order["result"]), json.dumps({**result, "key": order["key"]}, indent=1))
 
 
 if __name__ == "__main__":

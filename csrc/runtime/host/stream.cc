@@ -4,9 +4,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 #include <algorithm>
 #include <cstdlib>
@@ -14,6 +11,8 @@
 #include <new>
 #include <unordered_map>
 #include <vector>
+
+#include "host/copy.h"
 
 namespace openxpu::host {
 
@@ -93,23 +92,7 @@ int32_t stream_pieces(const uint64_t* args, const uint32_t*, uint64_t begin, uin
   auto* dst = reinterpret_cast<char*>(args[0]);
   auto* src = reinterpret_cast<const char*>(args[1]);
   uint64_t first = begin * kCopyPiece, last = std::min(args[2], end * kCopyPiece);
-#if defined(__SSE2__)
-  uint64_t skew =
-      std::min(last - first, (64 - (reinterpret_cast<uint64_t>(dst + first) & 63)) & 63);
-  std::memcpy(dst + first, src + first, skew);
-  for (first += skew; first + 64 <= last; first += 64) {
-    auto* to = reinterpret_cast<__m128i*>(dst + first);
-    auto* from = reinterpret_cast<const __m128i*>(src + first);
-    __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1), c = _mm_loadu_si128(from + 2),
-            d = _mm_loadu_si128(from + 3);
-    _mm_stream_si128(to, a);
-    _mm_stream_si128(to + 1, b);
-    _mm_stream_si128(to + 2, c);
-    _mm_stream_si128(to + 3, d);
-  }
-  _mm_sfence();
-#endif
-  std::memcpy(dst + first, src + first, last - first);
+  copy_past_cache(dst + first, src + first, last - first);
   return 0;
 }
 

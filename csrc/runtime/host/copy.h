@@ -1,10 +1,10 @@
-// Copies of parts of large vectors.
+// Copies of more than the cache holds.
 #pragma once
 #include <cstdint>
 
-namespace openxpu::collectives {
+namespace openxpu::host {
 
 // Past the cache: a plain store reads every line before it is written. Ends with a fence.
 void copy_past_cache(void* to, const void* from, uint64_t bytes);
 
-}  // namespace openxpu::collectives
+}  // namespace openxpu::host

@@ -1,5 +1,5 @@
 // Stores that do not fetch what they overwrite.
-#include "copy.h"
+#include "host/copy.h"
 
 #include <algorithm>
 #include <cstring>
@@ -7,7 +7,7 @@
 #include <emmintrin.h>
 #endif
 
-namespace openxpu::collectives {
+namespace openxpu::host {
 
 void copy_past_cache(void* to, const void* from, uint64_t bytes) {
   auto* target = static_cast<char*>(to);
@@ -31,4 +31,4 @@ void copy_past_cache(void* to, const void* from, uint64_t bytes) {
   std::memcpy(target, source, bytes);
 }
 
-}  // namespace openxpu::collectives
+}  // namespace openxpu::host
