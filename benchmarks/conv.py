@@ -234,7 +234,8 @@ def measure(given: argparse.Namespace) -> dict[str, list[peers.Row]]:
                                     options = {"batch": batch, "layer": asdict(layer), "kind": kind, "dtype": dtype, "repeat": repeat}  # fmt: skip
                                     found = peers.in_turn(
                                         running, chosen, "benchmarks.conv:convolution", options,
-                                        2 if given.quick else given.rounds, notes=notes, rest=0.002,
+                                        2 if given.quick else given.rounds, notes=notes,
+                                        rest=0.002 if threads == 1 else None,  # one thread does not spin on
                                     )  # fmt: skip
                                     for row in found:
                                         if row.milliseconds is not None:
