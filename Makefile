@@ -9,6 +9,8 @@ VENV ?= .venv
 SOURCES := $(shell find csrc openxpu pyproject.toml CMakeLists.txt -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null)
 CONFIGURE = $(CMAKE) -S . -G Ninja -DCMAKE_MAKE_PROGRAM="$(NINJA)" -DPython_EXECUTABLE="$(PYTHON)" \
 	-DPython3_EXECUTABLE="$(PYTHON)" -DOPENXPU_IN_PLACE=ON --log-level=WARNING
+# Tests that start groups of processes, look at all of /dev/shm or wait for each other: one at a time.
+ALONE := tests/certify tests/collectives tests/distributed tests/paddle tests/runtime
 
 .PHONY: demo test build runtime lint format clean
 
@@ -16,7 +18,8 @@ demo: $(VENV)/installed-demo  ## trains, exports and serves a model on xpu, besi
 	$(VENV)/bin/openxpu demo
 
 test: $(VENV)/installed-test  ## all tests but the slow sweeps
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n $(JOBS) --dist worksteal $(ALONE:%=--ignore=%)
+	$(VENV)/bin/pytest $(ALONE)
 
 $(VENV)/bin/python:
 	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "OpenXPU needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Give another one: make BASE_PYTHON=python3.11 ...")'

@@ -2,7 +2,7 @@
 
 Every peer's ranks are started once and sleep between orders, so that the peers take turns in one run; all buffers lie in
 memory that was used before. MPI takes part where `--mpi` names folders with `mpicc` and `mpirun` (`mpich` and `openmpi` can
-be had as Python packages too, each in an environment of its own). OpenXPU and Gloo are called from Python, MPI from C. The
+be had as Python packages too, each in an environment of its own). OpenXPU is called from C++, as Paddle does, MPI from C, Gloo from Python. The
 bound is what memory allows: all ranks together read and write each byte of their tensors once, at the bandwidth of copies
 by all cores. `--write` puts the results into docs/collectives.json and docs/distributed.md; `--render` only writes the page
 again."""
@@ -34,13 +34,13 @@ LARGE = 1 << 26  # from here on, fewer samples
 MARKS = ("<!-- collectives: python -m benchmarks.collectives --write -->", "<!-- end of collectives -->")
 
 
-# ---- ranks in Python: ours and torch's Gloo --------------------------------------------------------
+# ---- torch's Gloo, called from Python -----------------------------------------------------------------
 
 
 def _serve(pipe: Any, make: Any, ranks: int, rank: int, rendezvous: Any) -> None:
     """Takes orders (operation, bytes, repeats) and answers with the seconds of one call."""
     try:
-        run = make(ranks, rank, rendezvous, pipe)
+        run = make(ranks, rank, rendezvous)
         pipe.send("ready")
         while (order := pipe.recv()) is not None:
             call = None  # its buffers go first
@@ -56,66 +56,7 @@ def _serve(pipe: Any, make: Any, ranks: int, rank: int, rendezvous: Any) -> None
         raise
 
 
-def _bind(ranks: int, rank: int) -> None:
-    """Ranks that can have a core of their own stay on it, as MPI's do."""
-    cores = sorted(os.sched_getaffinity(0))
-    if ranks <= len(cores):
-        os.sched_setaffinity(0, cores[rank : rank + 1])
-
-
-def _ours(ranks: int, rank: int, _: Any, pipe: Any) -> Any:
-    import openxpu
-    from openxpu.collectives import Group, unique_id
-
-    _bind(ranks, rank)
-    openxpu.set_device(rank)
-    if rank == 0:
-        pipe.send(("id", unique_id()))
-    group = Group(pipe.recv(), ranks, rank)
-    stream = openxpu.current_stream()
-
-    def run(operation: str, size: int) -> Any:
-        count = size // 4
-        part = max(1, count // ranks)
-
-        def all_reduce() -> Any:
-            x, out = openxpu.zeros((count,)), openxpu.zeros((count,))
-            return lambda: group.all_reduce(x, out=out)
-
-        def all_gather() -> Any:
-            x, out = openxpu.zeros((part,)), openxpu.zeros((ranks, part))
-            return lambda: group.all_gather(x, out=out)
-
-        def reduce_scatter() -> Any:
-            x, out = openxpu.zeros((ranks, part)), openxpu.zeros((part,))
-            return lambda: group.reduce_scatter(x, out=out)
-
-        def broadcast() -> Any:
-            x = openxpu.zeros((count,))
-            return lambda: group.broadcast(x)
-
-        def all_to_all() -> Any:
-            x, out = openxpu.zeros((ranks * part,)), openxpu.zeros((ranks * part,))
-            gone, come = ([a.view((part,), offset=p * part) for p in range(ranks)] for a in (x, out))
-            return lambda: group.all_to_all(gone, come)
-
-        made = {f.__name__: f for f in (all_reduce, all_gather, reduce_scatter, broadcast, all_to_all)}
-        collective, wait = made[operation](), stream.synchronize
-
-        def call() -> None:
-            collective()
-            wait()
-
-        def barrier() -> None:
-            group.barrier()
-            stream.synchronize()
-
-        return call, barrier
-
-    return run
-
-
-def _gloo(ranks: int, rank: int, rendezvous: str, _: Any) -> Any:
+def _gloo(ranks: int, rank: int, rendezvous: str) -> Any:
     import torch
     import torch.distributed as dist
 
@@ -149,7 +90,7 @@ class PythonRanks:
 
     def __init__(self, make: Any, ranks: int, folder: str) -> None:
         context = multiprocessing.get_context("spawn")
-        os.environ.update(OPENXPU_ARENA="shared", OPENXPU_CARDS=str(ranks), OMP_NUM_THREADS="1")
+        os.environ["OMP_NUM_THREADS"] = "1"
         self.pipes, self.processes = [], []
         for rank in range(ranks):
             here, there = context.Pipe()
@@ -158,10 +99,6 @@ class PythonRanks:
             process.start()
             self.pipes.append(here)
             self.processes.append(process)
-        if make is _ours:
-            _, name = self.pipes[0].recv()
-            for pipe in self.pipes:
-                pipe.send(name)
         self._answers()
 
     def _answers(self) -> list[Any]:
@@ -183,6 +120,60 @@ class PythonRanks:
             process.join(10)
             if process.is_alive():
                 process.kill()
+
+
+# ---- ours, called from C++ ----------------------------------------------------------------------------
+
+
+class OwnRanks:
+    """benchmarks/collectives.cc, which calls what Paddle's plug-in calls."""
+
+    def __init__(self, ranks: int, scratch: str) -> None:
+        import openxpu
+
+        library, sources = Path(openxpu.__file__).parent / "lib", peers.ROOT / "csrc"
+        program = Path(scratch) / "collectives"
+        command = ["c++", "-std=c++17", "-O2", "-o", str(program), str(Path(__file__).with_suffix(".cc"))]
+        command += [f"-I{sources / 'runtime'}", f"-I{sources / 'collectives'}"]
+        command += [f"-L{library}", "-lopenxpu", f"-Wl,-rpath,{library}"]
+        subprocess.run(command, check=True)
+        environment = os.environ | {"OPENXPU_ARENA": "shared", "OPENXPU_CARDS": str(ranks)}
+        self.children = [
+            subprocess.Popen(
+                [str(program), str(ranks), str(rank)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                env=environment,
+            )
+            for rank in range(ranks)
+        ]  # fmt: skip
+        assert self.children[0].stdout
+        self._tell(self.children[0].stdout.readline())
+        self._answers()
+
+    def _tell(self, line: str) -> None:
+        for child in self.children:
+            assert child.stdin
+            child.stdin.write(line)
+            child.stdin.flush()
+
+    def _answers(self) -> list[str]:
+        found = [child.stdout.readline().strip() for child in self.children if child.stdout]
+        if not all(found):
+            raise RuntimeError("A rank of benchmarks/collectives.cc has ended; its words are above.")
+        return found
+
+    def seconds(self, operation: str, size: int, repeats: int) -> float:
+        self._tell(f"{operation} {size} {repeats}\n")
+        return max(map(float, self._answers()))
+
+    def close(self) -> None:
+        for child in self.children:
+            assert child.stdin
+            child.stdin.close()
+        for child in self.children:
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()
 
 
 # ---- MPI -------------------------------------------------------------------------------------------
@@ -289,7 +280,7 @@ def measure(
     if not works:
         return
     with tempfile.TemporaryDirectory() as scratch:
-        running: dict[str, Any] = {peers.OURS: PythonRanks(_ours, ranks, scratch)}
+        running: dict[str, Any] = {peers.OURS: OwnRanks(ranks, scratch)}
         try:
             if peers.PEERS["torch"].missing is None:
                 running["gloo"] = PythonRanks(_gloo, ranks, scratch)
@@ -395,7 +386,9 @@ def main() -> None:
     parser.add_argument("--sizes", default="", help="bytes, separated by commas, in place of the usual ones")
     parser.add_argument("--limit", type=int, default=1 << 28, help="bytes of the largest size")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--resume", default="", help="a file that keeps each result; what it has is not measured again")
+    parser.add_argument(
+        "--resume", default="", help="a file that keeps each result; what it has is not measured again"
+    )
     options = parser.parse_args()
     if options.render:
         write(json.loads((peers.ROOT / "docs" / "collectives.json").read_text()))

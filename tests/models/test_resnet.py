@@ -41,7 +41,8 @@ def test_twenty_steps_like_the_cpu(paddle_xpu: ModuleType, size: int, batch: int
 
 def test_bf16_mixed_precision_learns_like_f32(paddle_xpu: ModuleType) -> None:
     paddle = paddle_xpu
-    batches = training.pictures(12, 8, 32)
+    # At 32 the last batch norm sees 8 values, and amplifies the rounding of a step to a tenth of the next loss.
+    batches = training.pictures(12, 8, 64)
     weights = training.initial_weights(resnet18(paddle))
     make_optimizer = momentum(paddle, 0.002)
     reference, _ = training.train("xpu", resnet18(paddle), weights, batches, make_optimizer)
@@ -60,10 +61,7 @@ def test_bf16_mixed_precision_learns_like_f32(paddle_xpu: ModuleType) -> None:
             losses.append(float(loss.astype("float32").item()))
     assert np.isfinite(losses).all()
     assert losses != reference, "bf16 gave exactly the f32 losses: it was not on"
-    # Batch norm over few pixels amplifies the rounding of a step: the first losses differ by one in a hundred, and by how much
-    # the third does depends on how a processor sums products of bf16.
-    np.testing.assert_allclose(losses[:2], reference[:2], rtol=0.05)
-    np.testing.assert_allclose(losses[:3], reference[:3], rtol=0.2)
+    np.testing.assert_allclose(losses[:3], reference[:3], rtol=0.05)
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
 
 
