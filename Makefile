@@ -10,7 +10,7 @@ SOURCES := $(shell find csrc openxpu pyproject.toml CMakeLists.txt -type f -not 
 CONFIGURE = $(CMAKE) -S . -G Ninja -DCMAKE_MAKE_PROGRAM="$(NINJA)" -DPython_EXECUTABLE="$(PYTHON)" \
 	-DPython3_EXECUTABLE="$(PYTHON)" -DOPENXPU_IN_PLACE=ON --log-level=WARNING
 # Tests that start groups of processes, look at all of /dev/shm or wait for each other: one at a time.
-ALONE := tests/certify tests/collectives tests/distributed tests/paddle tests/runtime
+ALONE := tests/certify tests/collectives tests/distributed tests/paddle/test_interruption.py tests/runtime
 
 .PHONY: demo test build runtime lint format clean
 
