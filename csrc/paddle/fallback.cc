@@ -220,6 +220,8 @@ bool is_host_constant(const std::string& name) {
 std::string instruction_reason(const std::string& name, const KernelKey& key) {
   {
     std::lock_guard<std::mutex> lock(lowered().mutex);
+    // Nothing fell yet: what is on the host comes from shapes, which Paddle keeps there.
+    if (lowered().fallen.empty()) return "";
     if (lowered().fallen.count(lowered_key(name, key)) > 0) return why(name, key);
   }
   // Whole numbers are shapes more often than not, which Paddle computes on the host.

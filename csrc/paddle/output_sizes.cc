@@ -281,6 +281,44 @@ void size_solve(const void* const* args) {
   as<phi::DenseTensor*>(args[2])->Resize(common::make_ddim(extents));
 }
 
+// (x, axes, starts, ends, [steps,] ..., out): in a program the ends can be tensors, for which
+// Paddle's shape inference leaves the extents open. `dropped` says where the dimensions are that
+// go.
+template <typename T, int steps, int dropped, int output>
+void size_slice(const void* const* args) {
+  auto* out = as<phi::DenseTensor*>(args[output]);
+  bool open = false;
+  for (int d = 0; d < out->dims().size(); ++d) open = open || out->dims()[d] < 0;
+  if (!open) return;
+  auto extents = common::vectorize<int64_t>(as<phi::DenseTensor>(args[0]).dims());
+  const auto& axes = as<std::vector<T>>(args[1]);
+  const auto& starts = as<phi::IntArray>(args[2]).GetData();
+  const auto& ends = as<phi::IntArray>(args[3]).GetData();
+  const int64_t rank = static_cast<int64_t>(extents.size());
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const auto axis = static_cast<size_t>(axes[i] < 0 ? axes[i] + rank : axes[i]);
+    const int64_t extent = extents[axis];
+    int64_t step = 1;
+    if constexpr (steps > 0) step = as<phi::IntArray>(args[steps]).GetData()[i];
+    if (step == 0) throw Error("A slice was asked for a step of 0; give another step.");
+    const int64_t lowest = step > 0 ? 0 : -1, highest = step > 0 ? extent : extent - 1;
+    const auto placed = [&](int64_t at) {
+      return std::clamp(at < 0 ? at + extent : at, lowest, highest);
+    };
+    const int64_t span =
+        step > 0 ? placed(ends[i]) - placed(starts[i]) : placed(starts[i]) - placed(ends[i]);
+    const int64_t stride = std::abs(step);
+    extents[axis] = span > 0 ? (span + stride - 1) / stride : 0;
+  }
+  if constexpr (dropped > 0) {
+    std::vector<T> gone = as<std::vector<T>>(args[dropped]);
+    std::sort(gone.begin(), gone.end());
+    for (auto axis = gone.rbegin(); axis != gone.rend(); ++axis)
+      extents.erase(extents.begin() + *axis);
+  }
+  out->Resize(common::make_ddim(extents));
+}
+
 // (inputs, equation, out, cache, shapes): the gradient gets the cache and no inputs, so the cache
 // is the inputs, in their own memory, as it is on the CPU where no operand has to be transposed.
 void cache_einsum_inputs(const void* const* args) {
@@ -309,6 +347,9 @@ void connect_output_sizes() {
   find_kernel("sequence_mask_scalar")->size_outputs = size_sequence_mask;
   find_kernel("einsum")->size_outputs = cache_einsum_inputs;
   find_kernel("arange")->size_outputs = size_arange;
+  find_kernel("slice")->size_outputs = size_slice<int64_t, 0, 5, 6>;
+  find_kernel("strided_slice")->size_outputs = size_slice<int, 4, 0, 5>;
+  find_kernel("strided_slice_raw")->size_outputs = size_slice<int, 4, 6, 7>;
   find_kernel("linspace")->size_outputs = size_spaced<4>;
   find_kernel("logspace")->size_outputs = size_spaced<5>;
   find_kernel("send_u_recv")->size_outputs = size_received<3>;

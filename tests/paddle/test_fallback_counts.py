@@ -133,3 +133,29 @@ print(y.sum().item())
     assert (done.returncode == 0) == (policy == "warn")
     if policy == "warn":
         assert done.stdout == "24.0\n"
+
+
+def test_arithmetic_of_shapes_stays_on_the_host_and_is_no_fallback(run_program: Run, tmp_path: Path) -> None:
+    """Paddle keeps a shape on the CPU, and what a program computes from it there: nothing fell."""
+    (tmp_path / "halves.py").write_text(
+        """
+import paddle
+
+class Halves(paddle.nn.Layer):
+    def forward(self, x):
+        rows = paddle.shape(x)[0].astype("float32") / 2.0
+        return x.reshape([-1])[: rows.floor().astype("int32")]
+"""
+    )
+    done = run_program(
+        f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import paddle, openxpu.paddle
+from halves import Halves
+paddle.set_device("xpu")
+model = paddle.jit.to_static(Halves(), input_spec=[paddle.static.InputSpec([None, 1])], full_graph=True)
+print(model(paddle.arange(5, dtype="float32").reshape([5, 1])).numpy(), openxpu.paddle.fallbacks())
+"""
+    )
+    assert done.stdout == "[0. 1.] {}\n", done.stdout + done.stderr

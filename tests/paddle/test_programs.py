@@ -121,3 +121,26 @@ def test_a_loaded_program_can_be_trained_further(tmp_path: Path) -> None:
     card, cpu = on_both(tune)
     np.testing.assert_allclose(card, cpu, rtol=1e-4)
     assert card[-1] < card[0]
+
+
+class Cut(paddle.nn.Layer):
+    """Slices whose ends and steps come from the extents of an input."""
+
+    def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, ...]:
+        n = paddle.shape(x)[0]
+        half = n // 2
+        return x[:half], x[half:], x[-half:, 1], x[half], x[n:half:-2], x[n:], x[half : half - n]
+
+
+@pytest.mark.parametrize("rows", [5, 4, 1])
+def test_slices_whose_ends_are_computed(rows: int) -> None:
+    x = np.arange(rows * 3, dtype=np.float32).reshape(rows, 3)
+    spec = [paddle.static.InputSpec([None, 3])]
+
+    def cut() -> list[np.ndarray]:
+        model = paddle.jit.to_static(Cut(), input_spec=spec, full_graph=True)
+        return [t.numpy() for t in model(paddle.to_tensor(x))]
+
+    card, cpu = on_both(cut)
+    for a, b in zip(card, cpu, strict=True):
+        np.testing.assert_array_equal(a, b)
