@@ -49,8 +49,9 @@ def test_on_the_cards_asked_for(paddle_xpu: ModuleType) -> None:
 def test_a_failing_rank_ends_all(paddle_xpu: ModuleType, what: str) -> None:
     done = spawn(what)
     assert done.returncode != 0
-    wanted = "rank 1 has no data" if what == "raises" else "Process 1 terminated with signal SIGKILL"
-    assert wanted in done.stdout, done.stdout
+    # Paddle shows the error of the rank that it sees end first: the failing one, or rank 0, which names it.
+    own = "rank 1 has no data" if what == "raises" else "Process 1 terminated with signal SIGKILL"
+    assert own in done.stdout or "Rank 1 of 2 has left communicator" in done.stdout, done.stdout
 
 
 def test_too_few_cards(paddle_xpu: ModuleType) -> None:
