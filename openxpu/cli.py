@@ -103,6 +103,7 @@ def _certify(arguments: argparse.Namespace) -> int:
         batch=arguments.batch,
         output=arguments.output,
         again=arguments.again,
+        jobs=arguments.jobs,
     )
     if not (order.names or order.tasks or arguments.all):
         print("openxpu: name models, or give --task or --all; `openxpu models` lists them", file=sys.stderr)
@@ -252,6 +253,13 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("certification"),
         metavar="DIR",
         help="where results go, and are taken up again",
+    )
+    certify.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="models at a time, each on its share of the cores (1)",
     )
     certify.add_argument("--again", action="store_true", help="also what has a result already")
     certify.add_argument("--json", action="store_true", help="print JSON")

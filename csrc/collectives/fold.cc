@@ -106,17 +106,23 @@ struct Max {
   }
 };
 
+// Blocks of many sources, each a page or so, begin anew what the processor fetches ahead: with more
+// than two sources the next block is asked for while this one is added.
 template <typename T, typename Op, bool kAverage>
 INLINE void fold(const void* const* sources, int count, uint64_t begin, uint64_t end, void* out) {
   using A = typename Wide<T>::type;
   constexpr uint64_t kBlock = 1024;
   A sums[kBlock];
-  for (uint64_t at = begin; at < end; at += kBlock) {
-    const uint64_t n = end - at < kBlock ? end - at : kBlock;
+  const bool ahead = count > 2;
+  const uint64_t block = ahead ? kBlock / 2 : kBlock;
+  for (uint64_t at = begin; at < end; at += block) {
+    const uint64_t n = end - at < block ? end - at : block;
     const T* first = static_cast<const T*>(sources[0]) + at;
     for (uint64_t i = 0; i < n; i++) sums[i] = widen(first[i]);
     for (int s = 1; s < count; s++) {
       const T* next = static_cast<const T*>(sources[s]) + at;
+      for (uint64_t i = 0; ahead && i < n; i += 64 / sizeof(T))
+        __builtin_prefetch(next + block + i);
       for (uint64_t i = 0; i < n; i++) sums[i] = Op::apply(sums[i], static_cast<A>(widen(next[i])));
     }
     T* to = static_cast<T*>(out) + (at - begin);

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
 import json
 import os
+import queue
 import subprocess
 import sys
 import time
@@ -32,6 +34,7 @@ class Order:
     seed: int = 1
     output: Path = Path("certification")
     again: bool = False
+    jobs: int = 1  # models at a time, each on its share of the cores
 
 
 def key(order: Order, name: str) -> str:
@@ -56,8 +59,18 @@ def known(order: Order, name: str) -> dict[str, Any] | None:
     return found if found.get("key") == key(order, name) and report.passed(found) else None
 
 
-def certified(order: Order, name: str, model: Model | None) -> dict[str, Any]:
-    """Runs one model's worker. What ends without a result is a result too."""
+def shares(jobs: int) -> list[list[int]]:
+    """The cores that each of `jobs` workers gets. Raises ValueError when there are fewer cores than workers."""
+    cores = sorted(os.sched_getaffinity(0))
+    if not 1 <= jobs <= len(cores):
+        raise ValueError(
+            f"--jobs {jobs} was asked for; this machine offers 1 to {len(cores)}, one for each core."
+        )
+    return [cores[job * len(cores) // jobs : (job + 1) * len(cores) // jobs] for job in range(jobs)]
+
+
+def certified(order: Order, name: str, model: Model | None, cores: Sequence[int]) -> dict[str, Any]:
+    """Runs one model's worker on these cores. What ends without a result is a result too."""
     from openxpu.certify.stages import MODES
 
     if model is not None and model.missing:
@@ -78,6 +91,7 @@ def certified(order: Order, name: str, model: Model | None) -> dict[str, Any]:
         "seed": order.seed,
         "result": str(target.resolve()),
         "key": key(order, name),
+        "cores": list(cores),
     }
     root = str(Path(openxpu.__file__).parent.parent)
     environment = {
@@ -112,6 +126,7 @@ def run(order: Order, as_json: bool) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     try:
+        parts = shares(order.jobs)
         if order.inputs:
             from openxpu.certify import user
 
@@ -123,20 +138,37 @@ def run(order: Order, as_json: bool) -> int:
         print(f"openxpu: {error}", file=sys.stderr)
         return 2
     order.output.mkdir(parents=True, exist_ok=True)
-    results = []
+    free: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
+    for cores in parts:
+        free.put(cores)
+
+    def settled(name: str, model: Model | None) -> dict[str, Any]:
+        found = None if order.again else known(order, name)
+        if found is None:
+            cores, begin = free.get(), time.perf_counter()
+            try:
+                found = certified(order, name, model, cores)
+            finally:
+                free.put(cores)
+            found["seconds"] = round(time.perf_counter() - begin, 1)
+        return found
+
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(chosen))
-        for name, model in chosen:
-            progress.update(task, description=name)
-            begin = time.perf_counter()
-            found = None if order.again else known(order, name)
-            if found is None:
-                found = certified(order, name, model)
-                found["seconds"] = round(time.perf_counter() - begin, 1)
-            results.append(found)
-            progress.advance(task)
+    workers = concurrent.futures.ThreadPoolExecutor(order.jobs)
+    try:
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("", total=len(chosen))
+            waiting = []
+            for name, model in chosen:
+                waiting.append(workers.submit(settled, name, model))
+            for (name, _), future in zip(chosen, waiting, strict=True):
+                progress.update(task, description=name)
+                future.result()
+                progress.advance(task)
+            results = [future.result() for future in waiting]
+    finally:
+        workers.shutdown(cancel_futures=True)
     report.write(results, order.output)
     if as_json:
         print(json.dumps(results, indent=1))

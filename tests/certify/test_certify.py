@@ -99,3 +99,17 @@ def test_shapes_and_differences() -> None:
     assert stages.difference([one], [one * 2]) == pytest.approx(0.5)
     assert stages.difference([one], [one, one]) == np.inf
     assert stages.difference([np.array([1, np.nan], np.float32)], [np.array([1, 2], np.float32)]) == np.inf
+
+
+def test_models_side_by_side_and_cores_that_are_not_there(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    jobs = min(2, cores)
+    names = ["broken:good", "broken:learns_nothing"]
+    status, found, _ = certify(
+        tmp_path, *names, "--input", "2x8", "--mode", "whole-infer", "--jobs", str(jobs)
+    )
+    assert status == 0
+    assert [result["model"] for result in found] == names
+    status, _, said = certify(tmp_path, "lenet", "--jobs", str(cores + 1))
+    assert status == 2
+    assert f"offers 1 to {cores}" in said
