@@ -63,6 +63,7 @@ class Model:
 _MODULES: tuple[str, ...] = (
     "language",
     "paddleclas_models",
+    "paddleseg_models",
     "classification",
 )
 
