@@ -70,6 +70,7 @@ class Model:
 _MODULES: tuple[str, ...] = (
     "language",
     "generation",
+    "detection",
     "paddleclas_models",
     "paddleseg_models",
     "classification",
