@@ -13,7 +13,11 @@ from paddle.nn import functional as F
 
 def dcgan_generator(noise: int = 100, width: int = 64, channels: int = 3) -> Any:
     """Noise [batch, noise, 1, 1] to pictures [batch, channels, 64, 64] in -1..1."""
-    layers: list[Any] = [nn.Conv2DTranspose(noise, width * 8, 4, 1, 0, bias_attr=False), nn.BatchNorm2D(width * 8), nn.ReLU()]
+    layers: list[Any] = [
+        nn.Conv2DTranspose(noise, width * 8, 4, 1, 0, bias_attr=False),
+        nn.BatchNorm2D(width * 8),
+        nn.ReLU(),
+    ]
     for factor in (4, 2, 1):
         layers += [nn.Conv2DTranspose(width * factor * 2, width * factor, 4, 2, 1, bias_attr=False)]
         layers += [nn.BatchNorm2D(width * factor), nn.ReLU()]
@@ -38,7 +42,10 @@ class WganBlock(nn.Layer):
     def __init__(self, inputs: int, outputs: int, scale: int, norm: bool) -> None:
         super().__init__()
         self.scale = scale
-        self.first, self.second = nn.Conv2D(inputs, outputs, 3, padding=1), nn.Conv2D(outputs, outputs, 3, padding=1)
+        self.first, self.second = (
+            nn.Conv2D(inputs, outputs, 3, padding=1),
+            nn.Conv2D(outputs, outputs, 3, padding=1),
+        )
         self.short = nn.Conv2D(inputs, outputs, 1) if inputs != outputs or scale != 1 else None
         self.norms = nn.LayerList([nn.BatchNorm2D(inputs), nn.BatchNorm2D(outputs)] if norm else [])
 
@@ -63,7 +70,9 @@ class WganGenerator(nn.Layer):
         super().__init__()
         self.width, self.start = width, nn.Linear(128, width * 16)
         self.blocks = nn.Sequential(*(WganBlock(width, width, 2, True) for _ in range(3)))
-        self.end = nn.Sequential(nn.BatchNorm2D(width), nn.ReLU(), nn.Conv2D(width, 3, 3, padding=1), nn.Tanh())
+        self.end = nn.Sequential(
+            nn.BatchNorm2D(width), nn.ReLU(), nn.Conv2D(width, 3, 3, padding=1), nn.Tanh()
+        )
 
     def forward(self, noise: Any) -> Any:
         return self.end(self.blocks(self.start(noise).reshape([-1, self.width, 4, 4])))
@@ -98,7 +107,12 @@ class UNetLevel(nn.Layer):
             down.append(nn.BatchNorm2D(inner))
         up: list[Any] = [nn.ReLU(), nn.Conv2DTranspose(inner if innermost else inner * 2, outer, 4, 2, 1)]
         up.append(nn.Tanh() if outermost else nn.BatchNorm2D(outer))
-        self.outermost, self.down, self.below, self.up = outermost, nn.Sequential(*down), below, nn.Sequential(*up)
+        self.outermost, self.down, self.below, self.up = (
+            outermost,
+            nn.Sequential(*down),
+            below,
+            nn.Sequential(*up),
+        )
 
     def forward(self, x: Any) -> Any:
         y = self.down(x)
@@ -143,7 +157,11 @@ def cyclegan_generator(blocks: int = 9, width: int = 64) -> Any:
     """Pictures [batch, 3, height, width] to pictures of the same extents in -1..1; extents are multiples of 4."""
     layers: list[Any] = [nn.Pad2D(3, "reflect"), nn.Conv2D(3, width, 7), nn.InstanceNorm2D(width), nn.ReLU()]
     for factor in (1, 2):
-        layers += [nn.Conv2D(width * factor, width * factor * 2, 3, 2, 1), nn.InstanceNorm2D(width * factor * 2), nn.ReLU()]
+        layers += [
+            nn.Conv2D(width * factor, width * factor * 2, 3, 2, 1),
+            nn.InstanceNorm2D(width * factor * 2),
+            nn.ReLU(),
+        ]
     layers += [CycleBlock(width * 4) for _ in range(blocks)]
     for factor in (2, 1):
         layers += [nn.Conv2DTranspose(width * factor * 2, width * factor, 3, 2, 1, 1)]
@@ -159,7 +177,11 @@ class SrganDiscriminator(nn.Layer):
         layers: list[Any] = [nn.Conv2D(3, width, 3, padding=1), nn.LeakyReLU(0.2)]
         inputs = width
         for outputs, stride in ((1, 2), (2, 1), (2, 2), (4, 1), (4, 2), (8, 1), (8, 2)):
-            layers += [nn.Conv2D(inputs, width * outputs, 3, stride, 1), nn.BatchNorm2D(width * outputs), nn.LeakyReLU(0.2)]
+            layers += [
+                nn.Conv2D(inputs, width * outputs, 3, stride, 1),
+                nn.BatchNorm2D(width * outputs),
+                nn.LeakyReLU(0.2),
+            ]
             inputs = width * outputs
         self.features = nn.Sequential(*layers)
         last = width * 8 * (size // 16) ** 2

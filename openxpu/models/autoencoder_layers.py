@@ -42,26 +42,43 @@ class Shaped(nn.Layer):
 def vae_mlp(inner: int = 400, latent: int = 20) -> Any:
     """The VAE of digits, 28 x 28."""
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, inner), nn.ReLU())
-    decoder = nn.Sequential(nn.Linear(latent, inner), nn.ReLU(), nn.Linear(inner, 784), nn.Sigmoid(), Shaped(1, 28, 28))
+    decoder = nn.Sequential(
+        nn.Linear(latent, inner), nn.ReLU(), nn.Linear(inner, 784), nn.Sigmoid(), Shaped(1, 28, 28)
+    )
     return VAE(encoder, inner, latent, decoder)
 
 
 def vae_conv(latent: int = 10) -> Any:
     """Burgess' VAE of pictures of 64 x 64."""
     down: list[Any] = []
-    up: list[Any] = [nn.Linear(latent, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 512), nn.ReLU(), Shaped(32, 4, 4)]
+    up: list[Any] = [
+        nn.Linear(latent, 256),
+        nn.ReLU(),
+        nn.Linear(256, 256),
+        nn.ReLU(),
+        nn.Linear(256, 512),
+        nn.ReLU(),
+        Shaped(32, 4, 4),
+    ]
     for inputs in (3, 32, 32, 32):
         down += [nn.Conv2D(inputs, 32, 4, 2, 1), nn.ReLU()]
     for _ in range(3):
         up += [nn.Conv2DTranspose(32, 32, 4, 2, 1), nn.ReLU()]
     head = (nn.Flatten(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU())
-    return VAE(nn.Sequential(*down, *head), 256, latent, nn.Sequential(*up, nn.Conv2DTranspose(32, 3, 4, 2, 1), nn.Sigmoid()))
+    return VAE(
+        nn.Sequential(*down, *head),
+        256,
+        latent,
+        nn.Sequential(*up, nn.Conv2DTranspose(32, 3, 4, 2, 1), nn.Sigmoid()),
+    )
 
 
 class VqBlock(nn.Layer):
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.ReLU(), nn.Conv2D(width, inner, 3, padding=1), nn.ReLU(), nn.Conv2D(inner, width, 1))
+        self.body = nn.Sequential(
+            nn.ReLU(), nn.Conv2D(width, inner, 3, padding=1), nn.ReLU(), nn.Conv2D(inner, width, 1)
+        )
 
     def forward(self, x: Any) -> Any:
         return x + self.body(x)
@@ -96,7 +113,9 @@ class VQVAE(nn.Layer):
 class KLAutoencoder(nn.Layer):
     """Pictures [batch, 3, height, width] and noise [batch, latent, height / 2^(levels - 1), ...] to (pictures, mean, log of variance)."""
 
-    def __init__(self, width: int = 128, factors: tuple[int, ...] = (1, 2, 4, 4), latent: int = 4, blocks: int = 2) -> None:
+    def __init__(
+        self, width: int = 128, factors: tuple[int, ...] = (1, 2, 4, 4), latent: int = 4, blocks: int = 2
+    ) -> None:
         super().__init__()
         top, deep = width, width * factors[-1]
         down: list[Any] = [nn.Conv2D(3, width, 3, padding=1)]
@@ -107,9 +126,16 @@ class KLAutoencoder(nn.Layer):
             if level + 1 < len(factors):
                 down.append(Downsample(top))
         middle = (ResidualBlock(deep, deep), AttentionBlock(deep, 1), ResidualBlock(deep, deep))
-        self.encoder = nn.Sequential(*down, *middle, group_norm(deep), nn.Silu(), nn.Conv2D(deep, 2 * latent, 3, padding=1))
+        self.encoder = nn.Sequential(
+            *down, *middle, group_norm(deep), nn.Silu(), nn.Conv2D(deep, 2 * latent, 3, padding=1)
+        )
         self.leave, self.enter = nn.Conv2D(2 * latent, 2 * latent, 1), nn.Conv2D(latent, latent, 1)
-        up: list[Any] = [nn.Conv2D(latent, deep, 3, padding=1), ResidualBlock(deep, deep), AttentionBlock(deep, 1), ResidualBlock(deep, deep)]
+        up: list[Any] = [
+            nn.Conv2D(latent, deep, 3, padding=1),
+            ResidualBlock(deep, deep),
+            AttentionBlock(deep, 1),
+            ResidualBlock(deep, deep),
+        ]
         top = deep
         for level, factor in reversed(list(enumerate(factors))):
             for _ in range(blocks + 1):

@@ -29,7 +29,9 @@ def scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, 
     classes = rng.integers(0, CLASSES, count)
     image = rng.normal(0, 0.2, (3, size, size))
     for (left, top, right, bottom), kind in zip(boxes.astype(int), classes, strict=True):
-        image[:, top : bottom + 1, left : right + 1] += np.array([1, kind / CLASSES * 2 - 1, -1])[:, None, None]
+        image[:, top : bottom + 1, left : right + 1] += np.array([1, kind / CLASSES * 2 - 1, -1])[
+            :, None, None
+        ]
     return image.astype(np.float32), boxes, classes
 
 
@@ -49,7 +51,9 @@ def on_grid(grid: Grid, channels: int, last: bool = False) -> Any:
             if last:
                 scores[taken, -1] = 1
             rows.append((image, scores, said, taken[:, None].astype(np.float32)))
-        return dict(zip(("image", "scores", "said", "taken"), map(np.stack, zip(*rows, strict=True)), strict=True))
+        return dict(
+            zip(("image", "scores", "said", "taken"), map(np.stack, zip(*rows, strict=True)), strict=True)
+        )
 
     return make
 
@@ -75,12 +79,19 @@ def with_regions(grid: Grid, masks: bool, weights: tuple[float, ...]) -> Any:
             owner, said = assigned(grid, boxes)
             which = np.arange(REGIONS) % len(boxes)
             shaken = boxes[which] + rng.normal(0, 0.06 * grid.size, (REGIONS, 4))
-            regions = np.sort(np.clip(shaken, 0, grid.size).reshape(-1, 2, 2), 1).reshape(-1, 4) + [0, 0, 1, 1]
+            regions = np.sort(np.clip(shaken, 0, grid.size).reshape(-1, 2, 2), 1).reshape(-1, 4) + np.array(
+                [0, 0, 1, 1]
+            )
             share = overlaps(regions, boxes)
             which = share.argmax(1)
             kinds = np.where(share.max(1) >= 0.5, classes[which], CLASSES)
             wanted, extent = boxes[which], regions[:, 2:] - regions[:, :2]
-            shift = ((wanted[:, :2] + wanted[:, 2:]) - (regions[:, :2] + regions[:, 2:])) / 2 / extent * weights[0]
+            shift = (
+                ((wanted[:, :2] + wanted[:, 2:]) - (regions[:, :2] + regions[:, 2:]))
+                / 2
+                / extent
+                * weights[0]
+            )
             scale = np.log((wanted[:, 2:] - wanted[:, :2]) / extent) * weights[2]
             places = regions[:, None, :2] + (np.arange(28) + 0.5)[None, :, None] / 28 * extent[:, None]
             inside = (places >= wanted[:, None, :2]) & (places <= wanted[:, None, 2:])
@@ -92,7 +103,9 @@ def with_regions(grid: Grid, masks: bool, weights: tuple[float, ...]) -> Any:
                 row["masks"] = inside[:, :, None, 1] & inside[:, None, :, 0]
             rows.append(row)
         made = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-        return {name: value.astype(np.int64 if name == "kinds" else np.float32) for name, value in made.items()}
+        return {
+            name: value.astype(np.int64 if name == "kinds" else np.float32) for name, value in made.items()
+        }
 
     return make
 
@@ -112,7 +125,9 @@ def region_loss(outputs: Any, batch: Batch) -> Any:
     chosen = F.one_hot(paddle.clip(kinds, max=CLASSES - 1), CLASSES)
     for score, delta in zip(found[2::2], found[3::2], strict=True):
         loss = loss + F.cross_entropy(score, kinds)
-        said = delta if delta.shape[1] == 4 else (delta.reshape([-1, CLASSES, 4]) * chosen.unsqueeze(-1)).sum(1)
+        said = (
+            delta if delta.shape[1] == 4 else (delta.reshape([-1, CLASSES, 4]) * chosen.unsqueeze(-1)).sum(1)
+        )
         loss = loss + ((said - deltas).abs().sum(1) * objects).sum() / count
     if masks is not None:
         own = (masks * chosen.unsqueeze(-1).unsqueeze(-1)).sum(1)
@@ -131,7 +146,9 @@ def asked(size: int, queries: int) -> Any:
             image, boxes, classes = scene(rng, size)
             kinds, wanted = np.full(queries, CLASSES), np.zeros((queries, 4))
             kinds[: len(boxes)] = classes
-            wanted[: len(boxes)] = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1) / size
+            wanted[: len(boxes)] = (
+                np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1) / size
+            )
             rows.append((image, kinds.astype(np.int64), wanted.astype(np.float32)))
         return dict(zip(("image", "kinds", "boxes"), map(np.stack, zip(*rows, strict=True)), strict=True))
 
@@ -209,7 +226,9 @@ def yolov3(backbone: str) -> Any:
     from openxpu.models.detection_layers import OneStage, Yolo
 
     body = {"darknet53": parts.darknet53, "mobilenet_v1": parts.mobilenet_v1}.get(backbone)
-    made = body() if body else parts.mobilenet_v3("large") if backbone == "mobilenet_v3" else parts.resnet(34, 3)
+    made = (
+        body() if body else parts.mobilenet_v3("large") if backbone == "mobilenet_v3" else parts.resnet(34, 3)
+    )
     neck = parts.YoloNeck(made.channels)
     return OneStage(made, neck, [Yolo(c) for c in neck.channels], _YOLO, CLASSES + 1, last=True)
 
@@ -219,7 +238,9 @@ def retinanet(depth: int) -> Any:
     from openxpu.models.detection_layers import Level, OneStage, Towers
 
     body, shared = resnet(depth, 3), Towers(9, False)
-    return OneStage(body, FPN(body.channels, "conv"), [Level(shared, False) for _ in range(5)], _RETINA, CLASSES)
+    return OneStage(
+        body, FPN(body.channels, "conv"), [Level(shared, False) for _ in range(5)], _RETINA, CLASSES
+    )
 
 
 def fcos(depth: int) -> Any:
@@ -227,7 +248,14 @@ def fcos(depth: int) -> Any:
     from openxpu.models.detection_layers import Level, OneStage, Towers
 
     body, shared = resnet(depth, 3), Towers(1, True)
-    return OneStage(body, FPN(body.channels, "conv"), [Level(shared, True) for _ in range(5)], _FCOS, CLASSES + 1, last=True)
+    return OneStage(
+        body,
+        FPN(body.channels, "conv"),
+        [Level(shared, True) for _ in range(5)],
+        _FCOS,
+        CLASSES + 1,
+        last=True,
+    )
 
 
 def ppyoloe(depth: float, width: float) -> Any:
@@ -244,7 +272,9 @@ def picodet(scale: float, width: int, count: int) -> Any:
     from openxpu.models.detection_layers import OneStage, Pico
 
     body = lcnet(scale)
-    return OneStage(body, PicoNeck(body.channels, width), [Pico(width, count, 8) for _ in range(4)], _PICO, CLASSES, 8)
+    return OneStage(
+        body, PicoNeck(body.channels, width), [Pico(width, count, 8) for _ in range(4)], _PICO, CLASSES, 8
+    )
 
 
 def yolox(depth: float, width: float) -> Any:
@@ -270,12 +300,19 @@ def ssd(backbone: str) -> Any:
 
     lite, grid = backbone.startswith("mobilenet_v3"), _SSD_MOBILE
     if backbone == "vgg16":
-        body, grid, extras = SsdVgg(), _SSD_VGG, ((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0), (128, 256, 1, 0))
+        body, grid, extras = (
+            SsdVgg(),
+            _SSD_VGG,
+            ((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0), (128, 256, 1, 0)),
+        )
     elif lite:
         body, grid = parts.mobilenet_v3(backbone.rpartition("_")[2], 2), _SSD_LITE
         extras = ((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 2, 1), (64, 128, 2, 1))
     else:
-        body, extras = parts.mobilenet_v1(2), ((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 2, 1), (64, 128, 2, 1))
+        body, extras = (
+            parts.mobilenet_v1(2),
+            ((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 2, 1), (64, 128, 2, 1)),
+        )
     channels = (*body.channels, *(e[1] for e in extras))
     heads = [Plain(c, len(a), CLASSES, lite) for c, a in zip(channels, grid.anchors, strict=True)]
     return OneStage(body, SsdExtras(body.channels[-1], extras, lite), heads, grid, CLASSES)
@@ -314,7 +351,12 @@ def models() -> list[Model]:
         dense(f"pp-yoloe-{size}", functools.partial(ppyoloe, *shape), _ETASK)
         dense(f"yolox-{size}", functools.partial(yolox, *shape), _YOLOX, True)
     dense("yolox-tiny", functools.partial(yolox, 0.33, 0.375), _YOLOX, True)
-    for size, (scale, width, count) in {"xs": (0.35, 96, 2), "s": (0.75, 96, 2), "m": (1.5, 128, 4), "l": (2.0, 160, 4)}.items():
+    for size, (scale, width, count) in {
+        "xs": (0.35, 96, 2),
+        "s": (0.75, 96, 2),
+        "m": (1.5, 128, 4),
+        "l": (2.0, 160, 4),
+    }.items():
         dense(f"picodet-{size}", functools.partial(picodet, scale, width, count), _PICO)
     for depth in (18, 50):
         dense(f"centernet-resnet{depth}", functools.partial(centernet, depth), _CENTER)
@@ -324,9 +366,19 @@ def models() -> list[Model]:
         for kind, masks, stages in (("faster", False, 1), ("mask", True, 1), ("cascade", False, 3)):
             make = with_regions(replace(rcnn), masks, narrow if stages > 1 else wide)
             data = image_only(make, region_loss, ("regions",))
-            found.append((f"{kind}-rcnn-resnet{depth}-fpn", functools.partial(two_stage, depth, masks, stages), data))
-        found.append((f"detr-resnet{depth}", functools.partial(detr, depth), image_only(asked(128, 100), query_loss)))
-        found.append((f"simple-baseline-resnet{depth}", functools.partial(pose, depth), image_only(joints(128), map_loss)))
+            found.append(
+                (f"{kind}-rcnn-resnet{depth}-fpn", functools.partial(two_stage, depth, masks, stages), data)
+            )
+        found.append(
+            (f"detr-resnet{depth}", functools.partial(detr, depth), image_only(asked(128, 100), query_loss))
+        )
+        found.append(
+            (
+                f"simple-baseline-resnet{depth}",
+                functools.partial(pose, depth),
+                image_only(joints(128), map_loss),
+            )
+        )
     dense("ssd-vgg16", functools.partial(ssd, "vgg16"), _SSD_VGG)
     dense("ssd-mobilenet_v1", functools.partial(ssd, "mobilenet_v1"), _SSD_MOBILE)
     for size in ("small", "large"):

@@ -12,13 +12,21 @@ import paddle
 from paddle import nn
 from paddle.nn import functional as F
 
-ACTIVATIONS = {"leaky": lambda x: F.leaky_relu(x, 0.1), "swish": F.silu, "hardswish": F.hardswish, "relu": F.relu, "": lambda x: x}
+ACTIVATIONS = {
+    "leaky": lambda x: F.leaky_relu(x, 0.1),
+    "swish": F.silu,
+    "hardswish": F.hardswish,
+    "relu": F.relu,
+    "": lambda x: x,
+}
 
 
 class ConvNorm(nn.Layer):
     """Convolution, batch norm, activation."""
 
-    def __init__(self, inputs: int, outputs: int, size: int = 1, stride: int = 1, act: str = "leaky", groups: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, size: int = 1, stride: int = 1, act: str = "leaky", groups: int = 1
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2D(inputs, outputs, size, stride, size // 2, groups=groups, bias_attr=False)
         self.norm, self.act = nn.BatchNorm2D(outputs), ACTIVATIONS[act]
@@ -47,7 +55,9 @@ def resnet(depth: int, levels: int = 4) -> Any:
     model = getattr(importlib.import_module("paddle.vision.models"), f"resnet{depth}")()
     stem = nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool)
     widths = (64, 128, 256, 512) if depth < 50 else (256, 512, 1024, 2048)
-    return Staged([nn.Sequential(stem, model.layer1), model.layer2, model.layer3, model.layer4], widths[-levels:])
+    return Staged(
+        [nn.Sequential(stem, model.layer1), model.layer2, model.layer3, model.layer4], widths[-levels:]
+    )
 
 
 def mobilenet_v3(size: str, levels: int = 3) -> Any:
@@ -55,7 +65,11 @@ def mobilenet_v3(size: str, levels: int = 3) -> Any:
     model = getattr(importlib.import_module("paddle.vision.models"), f"mobilenet_v3_{size}")()
     blocks = list(model.blocks.children())
     cuts, channels = {"large": ((6, 12), (40, 112, 160)), "small": ((3, 8), (24, 48, 96))}[size]
-    stages = [nn.Sequential(model.conv, *blocks[: cuts[0]]), nn.Sequential(*blocks[slice(*cuts)]), nn.Sequential(*blocks[cuts[1] :])]
+    stages = [
+        nn.Sequential(model.conv, *blocks[: cuts[0]]),
+        nn.Sequential(*blocks[slice(*cuts)]),
+        nn.Sequential(*blocks[cuts[1] :]),
+    ]
     return Staged(stages, channels[-levels:])
 
 
@@ -63,7 +77,11 @@ def mobilenet_v1(levels: int = 3) -> Any:
     """MobileNetV1: maps of strides 8, 16, 32 (or the last of them)."""
     model = importlib.import_module("paddle.vision.models").mobilenet_v1()
     blocks = list(model.dwsl)
-    stages = [nn.Sequential(model.conv1, *blocks[:5]), nn.Sequential(*blocks[5:11]), nn.Sequential(*blocks[11:])]
+    stages = [
+        nn.Sequential(model.conv1, *blocks[:5]),
+        nn.Sequential(*blocks[5:11]),
+        nn.Sequential(*blocks[11:]),
+    ]
     return Staged(stages, (256, 512, 1024)[-levels:])
 
 
@@ -80,7 +98,11 @@ def darknet53() -> Any:
     stages, inputs = [], 32
     for count in (1, 2, 8, 8, 4):
         start = [ConvNorm(3, 32, 3)] if inputs == 32 else []
-        stages.append(nn.Sequential(*start, ConvNorm(inputs, inputs * 2, 3, 2), *(DarkBlock(inputs * 2) for _ in range(count))))
+        stages.append(
+            nn.Sequential(
+                *start, ConvNorm(inputs, inputs * 2, 3, 2), *(DarkBlock(inputs * 2) for _ in range(count))
+            )
+        )
         inputs *= 2
     return Staged(stages, (256, 512, 1024))
 
@@ -93,13 +115,15 @@ class FPN(nn.Layer):
         self.lateral = nn.LayerList([nn.Conv2D(c, width, 1) for c in channels])
         self.smooth = nn.LayerList([nn.Conv2D(width, width, 3, padding=1) for _ in channels])
         self.extra = extra
-        self.more = nn.LayerList([nn.Conv2D(width, width, 3, 2, 1) for _ in range(2 if extra == "conv" else 0)])
+        self.more = nn.LayerList(
+            [nn.Conv2D(width, width, 3, 2, 1) for _ in range(2 if extra == "conv" else 0)]
+        )
 
     def forward(self, maps: Any) -> Any:
-        found = [part(x) for part, x in zip(self.lateral, maps, strict=True)]
+        found = [part(x) for part, x in zip(self.lateral, maps)]
         for level in range(len(found) - 1, 0, -1):
             found[level - 1] = found[level - 1] + F.interpolate(found[level], scale_factor=2, mode="nearest")
-        found = [part(x) for part, x in zip(self.smooth, found, strict=True)]
+        found = [part(x) for part, x in zip(self.smooth, found)]
         if self.extra == "pool":
             found.append(F.max_pool2d(found[-1], 1, 2))
         for i, part in enumerate(self.more):
@@ -114,9 +138,11 @@ class YoloNeck(nn.Layer):
         super().__init__()
         self.routes, self.tips, self.steps = nn.LayerList(), nn.LayerList(), nn.LayerList()
         inputs = 0
-        for i, (c, width) in enumerate(zip(reversed(channels), (512, 256, 128), strict=True)):
+        for i, (c, width) in enumerate(zip(reversed(channels), (512, 256, 128))):
             convs = [ConvNorm(c + inputs, width), ConvNorm(width, width * 2, 3), ConvNorm(width * 2, width)]
-            self.routes.append(nn.Sequential(*convs, ConvNorm(width, width * 2, 3), ConvNorm(width * 2, width)))
+            self.routes.append(
+                nn.Sequential(*convs, ConvNorm(width, width * 2, 3), ConvNorm(width * 2, width))
+            )
             self.tips.append(ConvNorm(width, width * 2, 3))
             if i < 2:
                 self.steps.append(ConvNorm(width, width // 2))
@@ -126,11 +152,10 @@ class YoloNeck(nn.Layer):
     def forward(self, maps: Any) -> Any:
         found, above = [], None
         for i, x in enumerate(reversed(maps)):
-            x = x if above is None else paddle.concat([above, x], 1)
-            x = self.routes[i](x)
-            found.append(self.tips[i](x))
+            y = self.routes[i](x if above is None else paddle.concat([above, x], 1))
+            found.append(self.tips[i](y))
             if i < 2:
-                above = F.interpolate(self.steps[i](x), scale_factor=2, mode="nearest")
+                above = F.interpolate(self.steps[i](y), scale_factor=2, mode="nearest")
         return found
 
 
@@ -140,7 +165,10 @@ class YoloNeck(nn.Layer):
 class CspBottleneck(nn.Layer):
     def __init__(self, width: int, short: bool) -> None:
         super().__init__()
-        self.short, self.body = short, nn.Sequential(ConvNorm(width, width, 1, 1, "swish"), ConvNorm(width, width, 3, 1, "swish"))
+        self.short, self.body = (
+            short,
+            nn.Sequential(ConvNorm(width, width, 1, 1, "swish"), ConvNorm(width, width, 3, 1, "swish")),
+        )
 
     def forward(self, x: Any) -> Any:
         return x + self.body(x) if self.short else self.body(x)
@@ -163,7 +191,9 @@ class Csp(nn.Layer):
 class Pyramid(nn.Layer):
     """Spatial pyramid pooling: the map beside its maxima over three windows."""
 
-    def __init__(self, inputs: int, inner: int, outputs: int, act: str = "swish", before: bool = True) -> None:
+    def __init__(
+        self, inputs: int, inner: int, outputs: int, act: str = "swish", before: bool = True
+    ) -> None:
         super().__init__()
         self.first = ConvNorm(inputs, inner, 1, 1, act) if before else None
         self.last = ConvNorm(inner * 4, outputs, 1, 1, act)
@@ -189,10 +219,14 @@ def csp_darknet(depth: float, width: float) -> Any:
     n = [max(round(k * depth), 1) for k in (3, 9, 9, 3)]
 
     def stage(i: int, *before: Any, short: bool = True) -> Any:
-        return nn.Sequential(ConvNorm(c[i], c[i + 1], 3, 2, "swish"), *before, Csp(c[i + 1], c[i + 1], n[i], short))
+        return nn.Sequential(
+            ConvNorm(c[i], c[i + 1], 3, 2, "swish"), *before, Csp(c[i + 1], c[i + 1], n[i], short)
+        )
 
     first = nn.Sequential(Focus(c[0]), stage(0))
-    return Staged([first, stage(1), stage(2), stage(3, Pyramid(c[4], c[4] // 2, c[4]), short=False)], tuple(c[2:]))
+    return Staged(
+        [first, stage(1), stage(2), stage(3, Pyramid(c[4], c[4] // 2, c[4]), short=False)], tuple(c[2:])
+    )
 
 
 class YoloxNeck(nn.Layer):
@@ -211,7 +245,9 @@ class YoloxNeck(nn.Layer):
     def forward(self, maps: Any) -> Any:
         low, mid, high = maps
         a = self.narrow[0](high)
-        b = self.narrow[1](self.down[0](paddle.concat([F.interpolate(a, scale_factor=2, mode="nearest"), mid], 1)))
+        b = self.narrow[1](
+            self.down[0](paddle.concat([F.interpolate(a, scale_factor=2, mode="nearest"), mid], 1))
+        )
         fine = self.down[1](paddle.concat([F.interpolate(b, scale_factor=2, mode="nearest"), low], 1))
         middle = self.up[0](paddle.concat([self.step[0](fine), b], 1))
         return [fine, middle, self.up[1](paddle.concat([self.step[1](middle), a], 1))]
@@ -269,7 +305,11 @@ class RepStage(nn.Layer):
 def csp_rep_resnet(depth: float, width: float) -> Any:
     c = [max(round(64 * 2**i * width), 1) for i in range(5)]
     n = [max(round(k * depth), 1) for k in (3, 6, 6, 3)]
-    stem = (ConvNorm(3, c[0] // 2, 3, 2, "swish"), ConvNorm(c[0] // 2, c[0] // 2, 3, 1, "swish"), ConvNorm(c[0] // 2, c[0], 3, 1, "swish"))
+    stem = (
+        ConvNorm(3, c[0] // 2, 3, 2, "swish"),
+        ConvNorm(c[0] // 2, c[0] // 2, 3, 1, "swish"),
+        ConvNorm(c[0] // 2, c[0], 3, 1, "swish"),
+    )
     stages = [RepStage(c[i], c[i + 1], n[i], 2) for i in range(4)]
     return Staged([nn.Sequential(*stem, stages[0]), *stages[1:]], tuple(c[2:]))
 
@@ -295,10 +335,10 @@ class CspPan(nn.Layer):
     def forward(self, maps: Any) -> Any:
         found, above = [], None
         for i, x in enumerate(reversed(maps)):
-            x = self.down[i](x if above is None else paddle.concat([above, x], 1))
-            found.append(x)
+            y = self.down[i](x if above is None else paddle.concat([above, x], 1))
+            found.append(y)
             if i < 2:
-                above = F.interpolate(self.route[i](x), scale_factor=2, mode="nearest")
+                above = F.interpolate(self.route[i](y), scale_factor=2, mode="nearest")
         middle = self.up[0](paddle.concat([self.step[0](found[2]), found[1]], 1))
         coarse = self.up[1](paddle.concat([self.step[1](middle), found[0]], 1))
         return [coarse, middle, found[2]]
@@ -313,7 +353,13 @@ class DepthPoint(nn.Layer):
     def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1, weigh: bool = False) -> None:
         super().__init__()
         self.depth = ConvNorm(inputs, inputs, size, stride, "hardswish", inputs)
-        squeeze = (nn.AdaptiveAvgPool2D(1), nn.Conv2D(inputs, inputs // 4, 1), nn.ReLU(), nn.Conv2D(inputs // 4, inputs, 1), nn.Hardsigmoid())
+        squeeze = (
+            nn.AdaptiveAvgPool2D(1),
+            nn.Conv2D(inputs, inputs // 4, 1),
+            nn.ReLU(),
+            nn.Conv2D(inputs // 4, inputs, 1),
+            nn.Hardsigmoid(),
+        )
         self.weigh = nn.Sequential(*squeeze) if weigh else None
         self.point = ConvNorm(inputs, outputs, 1, 1, "hardswish")
 
@@ -346,7 +392,10 @@ class PicoCsp(nn.Layer):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         half = outputs // 2
-        self.left, self.right = ConvNorm(inputs, half, 1, 1, "hardswish"), ConvNorm(inputs, half, 1, 1, "hardswish")
+        self.left, self.right = (
+            ConvNorm(inputs, half, 1, 1, "hardswish"),
+            ConvNorm(inputs, half, 1, 1, "hardswish"),
+        )
         self.body = nn.Sequential(ConvNorm(half, half, 1, 1, "hardswish"), DepthPoint(half, half, 5))
         self.joined = ConvNorm(outputs, outputs, 1, 1, "hardswish")
 
@@ -367,7 +416,7 @@ class PicoNeck(nn.Layer):
         self.top = nn.LayerList([DepthPoint(width, width, 5, 2) for _ in range(2)])
 
     def forward(self, maps: Any) -> Any:
-        low, mid, high = (part(x) for part, x in zip(self.narrow, maps, strict=True))
+        low, mid, high = (part(x) for part, x in zip(self.narrow, maps))
         b = self.down[0](paddle.concat([F.interpolate(high, scale_factor=2, mode="nearest"), mid], 1))
         fine = self.down[1](paddle.concat([F.interpolate(b, scale_factor=2, mode="nearest"), low], 1))
         middle = self.up[0](paddle.concat([self.step[0](fine), b], 1))

@@ -25,7 +25,9 @@ RARE = -math.log(99.0)  # a score of 0.01: most places have no object
 def rare(outputs: int, inputs: int, size: int, groups: int = 1) -> Any:
     """The convolution that scores places; it begins with a low score everywhere."""
     bias, weight = nn.initializer.Constant(RARE), nn.initializer.Normal(std=0.01)
-    return nn.Conv2D(inputs, outputs, size, padding=size // 2, groups=groups, weight_attr=weight, bias_attr=bias)
+    return nn.Conv2D(
+        inputs, outputs, size, padding=size // 2, groups=groups, weight_attr=weight, bias_attr=bias
+    )
 
 
 def listed(x: Any, values: int) -> Any:
@@ -42,27 +44,41 @@ class OneStage(nn.Layer):
     boxes (left, top, right, bottom) in pixels. The heads give (scores, boxes) maps; `bins` > 1: each side is a distribution over so
     many distances (Li 2020). `last`: the last score says whether there is an object at all, and the others are weighed with it."""
 
-    def __init__(self, backbone: Any, neck: Any, heads: list[Any], grid: Grid, channels: int, bins: int = 1, last: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: Any,
+        neck: Any,
+        heads: list[Any],
+        grid: Grid,
+        channels: int,
+        bins: int = 1,
+        last: bool = False,
+    ) -> None:
         super().__init__()
         self.backbone, self.neck, self.heads = backbone, neck, nn.LayerList(heads)
         self.kind, self.size, self.channels, self.bins, self.last = grid.kind, grid.size, channels, bins, last
-        for name, value in zip(("places", "steps"), grid.boxes(), strict=True):
+        for name, value in zip(("places", "steps"), grid.boxes()):
             self.register_buffer(name, paddle.to_tensor(value), persistable=False)
         self.register_buffer("distances", paddle.arange(bins, dtype="float32"), persistable=False)
 
     def boxes(self, said: Any) -> Any:
         centre, extent = self.places[:, :2], self.places[:, 2:]
         if self.kind == "distance":
-            return paddle.concat([centre - said[..., :2] * self.steps, centre + said[..., 2:] * self.steps], -1)
+            return paddle.concat(
+                [centre - said[..., :2] * self.steps, centre + said[..., 2:] * self.steps], -1
+            )
         if self.kind == "centre":
             centre, half = centre + said[..., :2] * self.steps, said[..., 2:] * self.steps / 2
         else:
-            centre, half = centre + said[..., :2] * extent, extent * paddle.exp(paddle.clip(said[..., 2:], max=4.0)) / 2
+            centre, half = (
+                centre + said[..., :2] * extent,
+                extent * paddle.exp(paddle.clip(said[..., 2:], max=4.0)) / 2,
+            )
         return paddle.concat([centre - half, centre + half], -1)
 
     def forward(self, image: Any) -> Any:
         scores, said = [], []
-        for head, x in zip(self.heads, self.neck(self.backbone(image)), strict=True):
+        for head, x in zip(self.heads, self.neck(self.backbone(image))):
             score, box = head(x)
             scores.append(listed(score, self.channels))
             said.append(listed(box, 4 * self.bins))
@@ -87,7 +103,10 @@ class Plain(nn.Layer):
         depth = [ConvNorm(inputs, inputs, 3, 1, "relu", inputs) for _ in range(2)] if lite else []
         size = 1 if lite else 3
         self.before = nn.LayerList(depth)
-        self.score, self.box = rare(anchors * channels, inputs, size), nn.Conv2D(inputs, anchors * 4, size, padding=size // 2)
+        self.score, self.box = (
+            rare(anchors * channels, inputs, size),
+            nn.Conv2D(inputs, anchors * 4, size, padding=size // 2),
+        )
 
     def forward(self, x: Any) -> Any:
         a, b = (layer(x) for layer in self.before) if len(self.before) else (x, x)
@@ -137,7 +156,9 @@ class Level(nn.Layer):
     def __init__(self, shared: Any, scaled: bool) -> None:
         super().__init__()
         self.shared = shared
-        self.scale = self.create_parameter([1], default_initializer=nn.initializer.Constant(1.0)) if scaled else None
+        self.scale = (
+            self.create_parameter([1], default_initializer=nn.initializer.Constant(1.0)) if scaled else None
+        )
 
     def forward(self, x: Any) -> Any:
         score, box = self.shared(x)
@@ -151,7 +172,8 @@ class Decoupled(nn.Layer):
         super().__init__()
         self.start = ConvNorm(inputs, width, 1, 1, "swish")
         self.classes, self.boxes = (
-            nn.Sequential(ConvNorm(width, width, 3, 1, "swish"), ConvNorm(width, width, 3, 1, "swish")) for _ in range(2)
+            nn.Sequential(ConvNorm(width, width, 3, 1, "swish"), ConvNorm(width, width, 3, 1, "swish"))
+            for _ in range(2)
         )
         self.score, self.object, self.box = rare(CLASSES, width, 1), rare(1, width, 1), nn.Conv2D(width, 4, 1)
 
@@ -174,7 +196,7 @@ class EfficientTask(nn.Layer):
 
     def forward(self, x: Any) -> Any:
         mean = F.adaptive_avg_pool2d(x, 1)
-        a, b = (conv(x * F.sigmoid(weigh(mean))) for weigh, conv in zip(self.weigh, self.conv, strict=True))
+        a, b = (conv(x * F.sigmoid(weigh(mean))) for weigh, conv in zip(self.weigh, self.conv))
         return self.score(a + x), self.box(b)
 
 
@@ -200,7 +222,8 @@ class Points(nn.Layer):
         super().__init__()
         self.score = nn.Sequential(nn.Conv2D(inputs, 64, 3, padding=1), nn.ReLU(), rare(CLASSES, 64, 1))
         self.shift, self.extent = (
-            nn.Sequential(nn.Conv2D(inputs, 64, 3, padding=1), nn.ReLU(), nn.Conv2D(64, 2, 1)) for _ in range(2)
+            nn.Sequential(nn.Conv2D(inputs, 64, 3, padding=1), nn.ReLU(), nn.Conv2D(64, 2, 1))
+            for _ in range(2)
         )
 
     def forward(self, x: Any) -> Any:
@@ -211,7 +234,11 @@ def enlarged(inputs: int, widths: tuple[int, ...]) -> Any:
     """The last map, twice as large after each transposed convolution."""
     layers: list[Any] = []
     for width in widths:
-        layers += [nn.Conv2DTranspose(inputs, width, 4, 2, 1, bias_attr=False), nn.BatchNorm2D(width), nn.ReLU()]
+        layers += [
+            nn.Conv2DTranspose(inputs, width, 4, 2, 1, bias_attr=False),
+            nn.BatchNorm2D(width),
+            nn.ReLU(),
+        ]
         inputs = width
     return nn.Sequential(*layers)
 
@@ -265,7 +292,13 @@ class SsdVgg(nn.Layer):
         self.first, rest = nn.Sequential(*layers), [nn.MaxPool2D(2, 2, ceil_mode=True)]
         for _ in range(3):
             rest += [nn.Conv2D(512, 512, 3, padding=1), nn.ReLU()]
-        rest += [nn.MaxPool2D(3, 1, 1), nn.Conv2D(512, 1024, 3, padding=6, dilation=6), nn.ReLU(), nn.Conv2D(1024, 1024, 1), nn.ReLU()]
+        rest += [
+            nn.MaxPool2D(3, 1, 1),
+            nn.Conv2D(512, 1024, 3, padding=6, dilation=6),
+            nn.ReLU(),
+            nn.Conv2D(1024, 1024, 1),
+            nn.ReLU(),
+        ]
         self.rest = nn.Sequential(*rest)
         self.scale = self.create_parameter([1, 512, 1, 1], default_initializer=nn.initializer.Constant(20.0))
 
@@ -288,7 +321,7 @@ class Regions(nn.Layer):
         levels, restore, numbers = ops.distribute_fpn_proposals(boxes, 2, 5, 4, 224, rois_num=counts)
         found = [
             ops.roi_align(x, part, number, self.size, 1 / stride, aligned=True)
-            for x, part, number, stride in zip(maps, levels, numbers, (4, 8, 16, 32), strict=False)
+            for x, part, number, stride in zip(maps, levels, numbers, (4, 8, 16, 32))
         ]
         return paddle.gather(paddle.concat(found), restore.flatten())
 
@@ -306,7 +339,9 @@ class BoxHead(nn.Layer):
 
     def __init__(self, boxes: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Flatten(), nn.Linear(256 * 49, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU())
+        self.body = nn.Sequential(
+            nn.Flatten(), nn.Linear(256 * 49, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU()
+        )
         self.score = nn.Linear(1024, CLASSES + 1, weight_attr=nn.initializer.Normal(std=0.01))
         self.delta = nn.Linear(1024, 4 * boxes, weight_attr=nn.initializer.Normal(std=0.001))
 
@@ -329,7 +364,7 @@ class TwoStage(nn.Layer):
         grid = rcnn_grid(size)
         boxes, _ = grid.boxes()
         sides, counts = grid.sides(), [len(a) for a in grid.anchors]
-        ends = np.cumsum([s * s * c for s, c in zip(sides, counts, strict=True)])
+        ends = np.cumsum([s * s * c for s, c in zip(sides, counts)])
         for level, part in enumerate(np.split(boxes, ends[:-1])):
             corner = np.concatenate([part[:, :2] - part[:, 2:] / 2, part[:, :2] + part[:, 2:] / 2], 1)
             anchors = corner.reshape(sides[level], sides[level], counts[level], 4).astype(np.float32)
@@ -344,13 +379,15 @@ class TwoStage(nn.Layer):
             layers: list[Any] = []
             for _ in range(4):
                 layers += [nn.Conv2D(256, 256, 3, padding=1), nn.ReLU()]
-            self.mask = nn.Sequential(*layers, nn.Conv2DTranspose(256, 256, 2, 2), nn.ReLU(), nn.Conv2D(256, CLASSES, 1))
+            self.mask = nn.Sequential(
+                *layers, nn.Conv2DTranspose(256, 256, 2, 2), nn.ReLU(), nn.Conv2D(256, CLASSES, 1)
+            )
 
     def proposed(self, scores: list[Any], deltas: list[Any], batch: Any) -> Any:
         """The 16 best boxes of each level, after non-maximum suppression, and how many each picture has."""
         limit = paddle.full([1, 2], float(self.size)).expand([batch, 2])
         boxes, counts = [], []
-        for level, (score, delta) in enumerate(zip(scores, deltas, strict=True)):
+        for level, (score, delta) in enumerate(zip(scores, deltas)):
             anchors = getattr(self, f"anchors{level}")
             found, _, number = ops.generate_proposals(
                 F.sigmoid(score), delta, limit, anchors, paddle.ones_like(anchors), 1000, 16, 0.7, 1e-3, 1.0, return_rois_num=True,
@@ -381,8 +418,15 @@ class TwoStage(nn.Layer):
                 boxes = moved(boxes, delta.astype("float32").detach(), weights, self.size)
         masks = None if self.mask_regions is None else self.mask(self.mask_regions(maps[:4], boxes, counts))
         if self.training:
-            places = paddle.concat([listed(s, 1) for s in scores], 1), paddle.concat([listed(d, 4) for d in deltas], 1)
-            return [*places, *(value for stage in stages for value in stage), *([] if masks is None else [masks])]
+            places = (
+                paddle.concat([listed(s, 1) for s in scores], 1),
+                paddle.concat([listed(d, 4) for d in deltas], 1),
+            )
+            return [
+                *places,
+                *(value for stage in stages for value in stage),
+                *([] if masks is None else [masks]),
+            ]
         chance = sum(F.softmax(score, -1) for score, _ in stages) / len(stages)
         last = stages[-1][1].reshape([-1, 4])
         repeated = boxes if self.cascade else paddle.repeat_interleave(boxes, CLASSES, 0)
@@ -430,7 +474,9 @@ class DETR(nn.Layer):
         self.queries, self.norm = nn.Embedding(queries, width), nn.LayerNorm(width)
         self.register_buffer("places", paddle.to_tensor(grid_positions(width, size // 32)), persistable=False)
         self.score = nn.Linear(width, CLASSES + 1)
-        self.box = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4))
+        self.box = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4)
+        )
 
     def forward(self, image: Any) -> Any:
         memory = self.narrow(self.backbone(image)[-1]).flatten(2).transpose([0, 2, 1])

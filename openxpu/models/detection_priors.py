@@ -42,7 +42,9 @@ def squares(strides: tuple[int, ...], scale: float) -> tuple[Anchors, ...]:
     return tuple(((s * scale, s * scale),) for s in strides)
 
 
-def ratios(strides: tuple[int, ...], scales: tuple[float, ...], shapes: tuple[float, ...] = (0.5, 1.0, 2.0)) -> tuple[Anchors, ...]:
+def ratios(
+    strides: tuple[int, ...], scales: tuple[float, ...], shapes: tuple[float, ...] = (0.5, 1.0, 2.0)
+) -> tuple[Anchors, ...]:
     """Boxes of the area (scale * stride)^2 with each ratio of height to width."""
     return tuple(
         tuple((s * scale / r**0.5, s * scale * r**0.5) for r in shapes for scale in scales) for s in strides

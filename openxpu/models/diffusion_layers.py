@@ -42,8 +42,9 @@ class ResidualBlock(nn.Layer):
         return self.second(y) + (x if self.short is None else self.short(x))
 
 
-def attended(query: Any, key: Any, value: Any, heads: int) -> Any:
-    """Attention of [batch, length, width] tensors, by heads."""
+def attended(joined: Any, heads: int) -> Any:
+    """Attention of queries, keys and values [batch, length, 3 * width], by heads: [batch, length, width]."""
+    query, key, value = paddle.chunk(joined, 3, -1)
 
     def parted(x: Any) -> Any:
         return x.reshape([x.shape[0], -1, heads, x.shape[-1] // heads])
@@ -62,7 +63,7 @@ class AttentionBlock(nn.Layer):
 
     def forward(self, x: Any) -> Any:
         flat = self.norm(x).flatten(2).transpose([0, 2, 1])
-        found = self.out(attended(*paddle.chunk(self.qkv(flat), 3, -1), self.heads))
+        found = self.out(attended(self.qkv(flat), self.heads))
         return x + found.transpose([0, 2, 1]).reshape(x.shape)
 
 
@@ -111,7 +112,9 @@ class DiffusionUNet(nn.Layer):
         kept, top = [width], width
         for level, factor in enumerate(factors):
             for _ in range(blocks):
-                self.down.append(nn.LayerList([ResidualBlock(top, width * factor, time), attending(level, width * factor)]))
+                self.down.append(
+                    nn.LayerList([ResidualBlock(top, width * factor, time), attending(level, width * factor)])
+                )
                 top = width * factor
                 kept.append(top)
             if level + 1 < len(factors):
@@ -121,7 +124,14 @@ class DiffusionUNet(nn.Layer):
         self.middle = nn.LayerList([ResidualBlock(top, top, time), middle, ResidualBlock(top, top, time)])
         for level, factor in reversed(list(enumerate(factors))):
             for _ in range(blocks + 1):
-                self.up.append(nn.LayerList([ResidualBlock(top + kept.pop(), width * factor, time), attending(level, width * factor)]))
+                self.up.append(
+                    nn.LayerList(
+                        [
+                            ResidualBlock(top + kept.pop(), width * factor, time),
+                            attending(level, width * factor),
+                        ]
+                    )
+                )
                 top = width * factor
             if level:
                 self.up.append(nn.LayerList([Upsample(top)]))
@@ -149,7 +159,9 @@ def grid_positions(width: int, side: int) -> np.ndarray:
     frequencies = 1.0 / 10000 ** (np.arange(quarter) / quarter)
     places = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(-1, 2)
     angles = places[:, :, None] * frequencies
-    return np.concatenate([np.sin(angles), np.cos(angles)], -1).reshape(1, side * side, width).astype(np.float32)
+    return (
+        np.concatenate([np.sin(angles), np.cos(angles)], -1).reshape(1, side * side, width).astype(np.float32)
+    )
 
 
 class DiTBlock(nn.Layer):
@@ -158,7 +170,9 @@ class DiTBlock(nn.Layer):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norms = nn.LayerList([nn.LayerNorm(width, 1e-6, weight_attr=False, bias_attr=False) for _ in range(2)])
+        self.norms = nn.LayerList(
+            [nn.LayerNorm(width, 1e-6, weight_attr=False, bias_attr=False) for _ in range(2)]
+        )
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         self.condition = nn.Linear(width, 6 * width)
@@ -166,7 +180,7 @@ class DiTBlock(nn.Layer):
     def forward(self, x: Any, condition: Any) -> Any:
         parts = paddle.chunk(self.condition(F.silu(condition)).unsqueeze(1), 6, -1)
         y = self.norms[0](x) * (1 + parts[1]) + parts[0]
-        x = x + parts[2] * self.out(attended(*paddle.chunk(self.qkv(y), 3, -1), self.heads))
+        x = x + parts[2] * self.out(attended(self.qkv(y), self.heads))
         y = self.norms[1](x) * (1 + parts[4]) + parts[3]
         return x + parts[5] * self.narrow(F.gelu(self.wide(y), approximate=True))
 
@@ -176,7 +190,9 @@ class DiT(nn.Layer):
 
     Gates start at random and not at zero as published, so that a model that has not learnt is more than the identity."""
 
-    def __init__(self, width: int, layers: int, heads: int, patch: int, side: int = 32, classes: int = 1000) -> None:
+    def __init__(
+        self, width: int, layers: int, heads: int, patch: int, side: int = 32, classes: int = 1000
+    ) -> None:
         super().__init__()
         self.patch, self.side = patch, side // patch
         self.patches = nn.Conv2D(4, width, patch, patch)
@@ -209,7 +225,7 @@ class UViTBlock(nn.Layer):
     def forward(self, x: Any, kept: Any = None) -> Any:
         if self.join is not None:
             x = self.join(paddle.concat([x, kept], -1))
-        x = x + self.out(attended(*paddle.chunk(self.qkv(self.norms[0](x)), 3, -1), self.heads))
+        x = x + self.out(attended(self.qkv(self.norms[0](x)), self.heads))
         return x + self.narrow(F.gelu(self.wide(self.norms[1](x))))
 
 
@@ -240,5 +256,7 @@ class UViT(nn.Layer):
         for block in self.up:
             y = block(y, kept.pop())
         y = self.end(self.norm(y))[:, 1:]
-        y = y.reshape([-1, self.side, self.side, self.patch, self.patch, self.channels]).transpose([0, 5, 1, 3, 2, 4])
+        y = y.reshape([-1, self.side, self.side, self.patch, self.patch, self.channels]).transpose(
+            [0, 5, 1, 3, 2, 4]
+        )
         return self.last(y.reshape([-1, self.channels, self.side * self.patch, self.side * self.patch]))

@@ -27,7 +27,8 @@ def _picture(rng: np.random.Generator, batch: int, channels: int, size: int) -> 
     """Smooth pictures in -1..1."""
     y, x = np.mgrid[0:size, 0:size] / size
     waves = rng.uniform(0.5, 2, (batch, channels, 2))
-    return np.sin(6.3 * (waves[..., 0, None, None] * y + waves[..., 1, None, None] * x)).astype(np.float32)
+    waved: np.ndarray = np.sin(6.3 * (waves[..., 0, None, None] * y + waves[..., 1, None, None] * x))
+    return waved.astype(np.float32)
 
 
 def _noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -65,7 +66,9 @@ def denoised(outputs: Any, batch: Batch) -> Any:
     """The mean square of what is apart from the noise; channels after those of the noise tell the variance, and are held near 0."""
     wanted, found = batch["noise"], outputs.astype("float32")
     loss = ((found[:, : wanted.shape[1]] - wanted) ** 2).mean()
-    return loss if found.shape[1] == wanted.shape[1] else loss + 0.1 * (found[:, wanted.shape[1] :] ** 2).mean()
+    return (
+        loss if found.shape[1] == wanted.shape[1] else loss + 0.1 * (found[:, wanted.shape[1] :] ** 2).mean()
+    )
 
 
 def from_noise(shape: tuple[int, ...], size: int) -> Data:
@@ -84,7 +87,9 @@ def marked(channels: int, size: int, dynamic: bool = False) -> Data:
         return {"image": picture.astype(np.float32), "mark": mark}
 
     other = functools.partial(make, size + 32) if dynamic else None
-    return Data(functools.partial(make, size), ("image",), told, {"image": (0, 2, 3) if dynamic else (0,)}, other)
+    return Data(
+        functools.partial(make, size), ("image",), told, {"image": (0, 2, 3) if dynamic else (0,)}, other
+    )
 
 
 def translated(channels: int, size: int, factor: int = 1, dynamic: bool = True) -> Data:
@@ -96,15 +101,19 @@ def translated(channels: int, size: int, factor: int = 1, dynamic: bool = True) 
         return {"image": np.ascontiguousarray(image), "wanted": wanted}
 
     other = functools.partial(make, size + 8) if dynamic else None
-    return Data(functools.partial(make, size), ("image",), squares, {"image": (0, 2, 3) if dynamic else (0,)}, other)
+    return Data(
+        functools.partial(make, size), ("image",), squares, {"image": (0, 2, 3) if dynamic else (0,)}, other
+    )
 
 
-def encoded(channels: int, size: int, latent: tuple[int, ...], loss: Callable[[Any, Batch], Any] = evidence) -> Data:
-    """Pictures in 0..1; `latent`: the shape of the noise, empty for none."""
+def encoded(
+    channels: int, size: int, latent: tuple[int, ...], loss: Callable[[Any, Batch], Any] = evidence
+) -> Data:
+    """Bright pictures, in 0.4..0.9; `latent`: the shape of the noise, empty for none."""
 
     def make(batch: int, seed: int) -> Batch:
         rng = np.random.default_rng(seed)
-        made = {"image": (_picture(rng, batch, channels, size) + 1) / 2}
+        made = {"image": 0.65 + 0.25 * _picture(rng, batch, channels, size)}
         return made | ({"noise": _noise(rng, batch, *latent)} if latent else {})
 
     inputs = ("image", "noise") if latent else ("image",)
@@ -138,23 +147,53 @@ ADVERSARIAL: dict[str, Row] = {
     "dcgan-discriminator": ("adversarial_layers", "dcgan_discriminator", {}, marked(3, 64), 1e-3),
     "wgan-gp-generator": ("adversarial_layers", "WganGenerator", {}, from_noise((128,), 32), 1e-2),
     "wgan-gp-critic": ("adversarial_layers", "WganCritic", {}, marked(3, 32), 1e-2),
-    "pix2pix-generator-256": ("adversarial_layers", "pix2pix_generator", {}, translated(3, 256, dynamic=False), 1e-2),
-    "pix2pix-generator-128": ("adversarial_layers", "pix2pix_generator", {"levels": 7}, translated(3, 128, dynamic=False), 1e-2),
+    "pix2pix-generator-256": (
+        "adversarial_layers",
+        "pix2pix_generator",
+        {},
+        translated(3, 256, dynamic=False),
+        1e-2,
+    ),
+    "pix2pix-generator-128": (
+        "adversarial_layers",
+        "pix2pix_generator",
+        {"levels": 7},
+        translated(3, 128, dynamic=False),
+        1e-2,
+    ),
     "pix2pix-discriminator": ("adversarial_layers", "patch_discriminator", {}, marked(6, 64, True), 1e-3),
     "cyclegan-generator-9": ("adversarial_layers", "cyclegan_generator", {}, translated(3, 32), 1e-2),
-    "cyclegan-generator-6": ("adversarial_layers", "cyclegan_generator", {"blocks": 6}, translated(3, 32), 1e-2),
-    "cyclegan-discriminator": ("adversarial_layers", "patch_discriminator", {"channels": 3}, marked(3, 64, True), 1e-3),
+    "cyclegan-generator-6": (
+        "adversarial_layers",
+        "cyclegan_generator",
+        {"blocks": 6},
+        translated(3, 32),
+        1e-2,
+    ),
+    "cyclegan-discriminator": (
+        "adversarial_layers",
+        "patch_discriminator",
+        {"channels": 3},
+        marked(3, 64, True),
+        1e-3,
+    ),
     "srgan-discriminator": ("adversarial_layers", "SrganDiscriminator", {}, marked(3, 96), 1e-3),
 }
 AUTOENCODERS: dict[str, Row] = {
-    "vae-mlp": ("autoencoder_layers", "vae_mlp", {}, encoded(1, 28, (20,)), 1e-1),
+    "vae-mlp": ("autoencoder_layers", "vae_mlp", {}, encoded(1, 28, (20,)), 5e-2),
     "vae-conv": ("autoencoder_layers", "vae_conv", {}, encoded(3, 64, (10,)), 3e-1),
     "vq-vae": ("autoencoder_layers", "VQVAE", {}, encoded(3, 32, (), quantised), 5e-2),
     "autoencoder-kl-f8": ("autoencoder_layers", "KLAutoencoder", {}, encoded(3, 32, (4, 4, 4)), 1e-2),
-    "autoencoder-kl-f4": ("autoencoder_layers", "KLAutoencoder", {"factors": (1, 2, 4), "latent": 3}, encoded(3, 32, (3, 8, 8)), 1e-2),
+    "autoencoder-kl-f4": (
+        "autoencoder_layers",
+        "KLAutoencoder",
+        {"factors": (1, 2, 4), "latent": 3},
+        encoded(3, 32, (3, 8, 8)),
+        1e-2,
+    ),
 }
 SUPER_RESOLUTION: dict[str, Row] = {
-    f"{name}-x{factor}": ("super_resolution_layers", function, {"factor": factor, **arguments}, translated(channels, 24, factor), 1e-2)
+    f"{name}-x{factor}": ("super_resolution_layers", function, dict(arguments, factor=factor), translated(channels, 24, factor), 1e-2)
     for name, function, channels, factors, arguments in (
         ("srcnn", "srcnn", 1, (2, 3, 4), {}),
         ("vdsr", "vdsr", 1, (2, 4), {}),
@@ -172,7 +211,14 @@ SUPER_RESOLUTION: dict[str, Row] = {
     "esrgan-rrdbnet-x4": ("super_resolution_layers", "RRDBNet", {}, translated(3, 16, 4), 1e-2),
     "real-esrgan-anime-x4": ("super_resolution_layers", "RRDBNet", {"blocks": 6}, translated(3, 16, 4), 1e-2),
 }  # fmt: skip
-_DIT = {"s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16)}
+
+
+def _dit(size: str, patch: int) -> Row:
+    width, layers, heads = {"s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16)}[size]
+    shape = {"width": width, "layers": layers, "heads": heads, "patch": patch}
+    return "diffusion_layers", "DiT", shape, noised(4, 32, True), 1e-2
+
+
 DIFFUSION: dict[str, Row] = {
     "ddpm-unet-cifar10": ("diffusion_layers", "DiffusionUNet", {}, noised(3, 32), 1e-2),
     "ddpm-unet-lsun": ("diffusion_layers", "DiffusionUNet", {"factors": (1, 1, 2, 2, 4, 4), "attention": (4,)}, noised(3, 64), 1e-2),
@@ -183,18 +229,20 @@ DIFFUSION: dict[str, Row] = {
     "u-vit-s2": ("diffusion_layers", "UViT", {"width": 512, "layers": 12, "heads": 8, "patch": 2, "size": 32, "channels": 3}, noised(3, 32), 1e-2),
     "u-vit-s4": ("diffusion_layers", "UViT", {"width": 512, "layers": 12, "heads": 8, "patch": 4, "size": 64, "channels": 3}, noised(3, 64), 1e-2),
     "u-vit-m4": ("diffusion_layers", "UViT", {"width": 768, "layers": 16, "heads": 12, "patch": 4, "size": 64, "channels": 3}, noised(3, 64), 1e-2),
-} | {
-    f"dit-{size}{patch}": (
-        "diffusion_layers", "DiT", {"width": width, "layers": layers, "heads": heads, "patch": patch},
-        noised(4, 32, True), 1e-2,
-    )
-    for size, (width, layers, heads) in _DIT.items() for patch in (2, 4, 8)
+    **{f"dit-{size}{patch}": _dit(size, patch) for size in "sbl" for patch in (2, 4, 8)},
 }  # fmt: skip
 
 
 def models() -> list[Model]:
     return [
-        Model(name, "generation", "OpenXPU", functools.partial(build, module, function, arguments), data, learning_rate=rate)
+        Model(
+            name,
+            "generation",
+            "OpenXPU",
+            functools.partial(build, module, function, arguments),
+            data,
+            learning_rate=rate,
+        )
         for rows in (ADVERSARIAL, AUTOENCODERS, SUPER_RESOLUTION, DIFFUSION)
         for name, (module, function, arguments, data, rate) in rows.items()
     ]

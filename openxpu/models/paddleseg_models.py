@@ -93,6 +93,8 @@ GALLERY = """
     unet_plusplus UNetPlusPlus -
     upernet_resnet50 UPerNet ResNet50_vd {'backbone_indices':(0,1,2,3)}
 """
+# Those that would take minutes on larger pictures, and are whole with smaller ones.
+SMALL = {"AttentionUNet", "HarDNet", "SegFormer", "SegNet", "U2Net", "UNet", "UNet3Plus", "UNetPlusPlus"}
 # Among the models that the makers of XPUs publish as validated.
 LISTED = {"deeplabv3p_resnet50", "deeplabv3p_resnet101", "deeplabv3_resnet50", "fcn_hrnet_w18", "fcn_hrnet_w48", "ocrnet_hrnet_w18",
           "ocrnet_hrnet_w48", "pp_liteseg_stdc1", "pp_liteseg_stdc2", "unet", "segformer_b0", "bisenetv2", "fastscnn",
@@ -119,11 +121,10 @@ def models() -> list[Model]:
                 "segmentation",
                 "PaddleSeg",
                 functools.partial(build, kind, backbone, arguments),
-                scene_data(64),
+                scene_data(64 if kind in SMALL else 128),
                 requires="paddleseg",
                 install="paddleseg==2.8.0",
-                # Batch statistics of two samples turn with every step of a deep network.
-                learning_rate=1e-3 if backbone.startswith("ResNet") else 1e-2,
+                learning_rate=1e-2 if kind in SMALL else 5e-2,
                 listed=name in LISTED,
             )
         )

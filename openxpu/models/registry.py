@@ -72,6 +72,7 @@ _MODULES: tuple[str, ...] = (
     "generation",
     "detection",
     "paddleclas_models",
+    "paddledet_models",
     "paddleseg_models",
     "classification",
 )

@@ -15,7 +15,9 @@ from paddle.nn import functional as F
 def conv(inputs: int, outputs: int, size: int = 3) -> Any:
     """A convolution that starts small: up to hundreds of blocks are added up, and nothing normalises them."""
     bound = (inputs * size * size) ** -0.5
-    return nn.Conv2D(inputs, outputs, size, padding=size // 2, weight_attr=nn.initializer.Uniform(-bound, bound))
+    return nn.Conv2D(
+        inputs, outputs, size, padding=size // 2, weight_attr=nn.initializer.Uniform(-bound, bound)
+    )
 
 
 def shuffled(width: int, factor: int, activation: Any = None) -> Any:
@@ -62,7 +64,9 @@ def fsrcnn(factor: int = 2, width: int = 56, narrow: int = 12, maps: int = 4) ->
 
 
 def espcn(factor: int = 2) -> Any:
-    return nn.Sequential(conv(1, 64, 5), nn.Tanh(), conv(64, 32), nn.Tanh(), conv(32, factor**2), nn.PixelShuffle(factor))
+    return nn.Sequential(
+        conv(1, 64, 5), nn.Tanh(), conv(64, 32), nn.Tanh(), conv(32, factor**2), nn.PixelShuffle(factor)
+    )
 
 
 class Attention(nn.Layer):
@@ -92,10 +96,14 @@ class Residual(nn.Layer):
 
 def srresnet(factor: int = 4, blocks: int = 16, width: int = 64) -> Any:
     def block() -> Any:
-        return Residual(conv(width, width), nn.BatchNorm2D(width), nn.PReLU(), conv(width, width), nn.BatchNorm2D(width))
+        return Residual(
+            conv(width, width), nn.BatchNorm2D(width), nn.PReLU(), conv(width, width), nn.BatchNorm2D(width)
+        )
 
     body = Residual(*(block() for _ in range(blocks)), conv(width, width), nn.BatchNorm2D(width))
-    return nn.Sequential(conv(3, width, 9), nn.PReLU(), body, shuffled(width, factor, nn.PReLU), conv(width, 3, 9))
+    return nn.Sequential(
+        conv(3, width, 9), nn.PReLU(), body, shuffled(width, factor, nn.PReLU), conv(width, 3, 9)
+    )
 
 
 def edsr(factor: int = 2, blocks: int = 16, width: int = 64, scale: float = 1.0) -> Any:
@@ -120,7 +128,9 @@ def rcan(factor: int = 2, groups: int = 10, blocks: int = 20, width: int = 64) -
 class Dense(nn.Layer):
     """Convolutions that see all results before them, then one that joins them (RDN, RRDB); the sum is around it."""
 
-    def __init__(self, width: int, growth: int, layers: int, last: int, activation: Any, scale: float = 1.0) -> None:
+    def __init__(
+        self, width: int, growth: int, layers: int, last: int, activation: Any, scale: float = 1.0
+    ) -> None:
         super().__init__()
         self.parts = nn.LayerList([conv(width + i * growth, growth) for i in range(layers)])
         self.last, self.activation, self.scale = conv(width + layers * growth, width, last), activation, scale
@@ -177,9 +187,14 @@ class Distilled(nn.Layer):
         super().__init__()
         keep = width // 4
         self.keep, self.rest = keep, width - keep
-        self.first, self.middle = conv(width, width), nn.LayerList([conv(self.rest, width), conv(self.rest, width)])
+        self.first, self.middle = (
+            conv(width, width),
+            nn.LayerList([conv(self.rest, width), conv(self.rest, width)]),
+        )
         self.last, self.joined = conv(self.rest, keep), conv(keep * 4, width, 1)
-        self.gate = nn.Sequential(nn.Conv2D(width, width // 16, 1), nn.ReLU(), nn.Conv2D(width // 16, width, 1), nn.Sigmoid())
+        self.gate = nn.Sequential(
+            nn.Conv2D(width, width // 16, 1), nn.ReLU(), nn.Conv2D(width // 16, width, 1), nn.Sigmoid()
+        )
 
     def forward(self, x: Any) -> Any:
         kept, y = [], F.leaky_relu(self.first(x), 0.05)
