@@ -110,11 +110,17 @@ void set(const phi::CustomContext&, const void* const* args) {
   out->set_meta(meta);
 }
 
+// (x, out): out is x. Programs detach a tensor with it.
+void share_data(const phi::CustomContext&, const void* const* args) {
+  as<phi::DenseTensor*>(args[1])->ShareDataWith(as<phi::DenseTensor>(args[0]));
+}
+
 }  // namespace
 
 void connect_shared_kernels() {
   find_kernel("coalesce_tensor")->direct = coalesce_tensor;
   find_kernel("set")->direct = set;
+  find_kernel("share_data")->direct = share_data;
 }
 
 }  // namespace openxpu::paddle_plugin

@@ -175,6 +175,8 @@ using Optional = paddle::optional<DenseTensor>;
 template <typename T, typename Context>
 void RintKernel(const Context&, const DenseTensor& x, DenseTensor* out);
 template <typename T, typename Context>
+void ShareDataKernel(const Context&, const DenseTensor& x, DenseTensor* out);
+template <typename T, typename Context>
 void SoftReluKernel(const Context&, const DenseTensor& x, float threshold, DenseTensor* out);
 template <typename T, typename Context>
 void HingeLossKernel(const Context&, const DenseTensor& logits, const DenseTensor& labels,

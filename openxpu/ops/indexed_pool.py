@@ -89,7 +89,7 @@ def plan_fractional_max_pool(
     if lanes_are_planes(planes, counts):
         b.launch(
             "pool.pool_lanes", -(-planes // 64), x, out, index, *tables, planes, *extents, *counts, *[1] * 3, *[0] * 3,
-            *longest, cost=out.numel * math.prod(longest) * 16, KIND="below", TABLE=1, INDEX=1,
+            *longest, cost=out.numel * math.prod(longest) * 16, KIND="below", TABLE=1, INDEX=1, DEEP=1,
             ACC=dtype_constexpr(accumulation_dtype(x.dtype)), BLOCK=64,
         )  # fmt: skip
         return
@@ -112,7 +112,7 @@ def plan_index_pool_grad(b: PlanBuilder, index: Tensor, d: Tensor, dx: Tensor) -
         sizes = [1] * (5 - dx.ndim)
         b.launch(
             "pool.pool_grad_lanes", -(-planes // 64), None, None, index, d, total, None, None, None, planes, *sizes,
-            *dx.shape[2:], *sizes, *counts, *[1] * 3, *[0] * 3, *[1] * 3, cost=8 * d.nbytes, KIND="max", TABLE=0, INDEX=1,
+            *dx.shape[2:], *sizes, *counts, *[1] * 3, *[0] * 3, *[1] * 3, cost=8 * d.nbytes, KIND="max", TABLE=0, INDEX=1, DEEP=0,
             ACC=dtype_constexpr(acc), BLOCK=64,
         )  # fmt: skip
     else:

@@ -193,7 +193,7 @@ def plan_pool(
         b.launch(
             "pool.pool_lanes", -(-images * channels // _PLANES), x, out, index, *_deep(tables, None), images * channels,
             *_plane_numbers(pooling, extents, out_extents), cost=2 * cost, **flags, INDEX=int(index is not None),
-            ACC=dtype_constexpr(acc), BLOCK=_PLANES,
+            DEEP=len(extents) == 3, ACC=dtype_constexpr(acc), BLOCK=_PLANES,
         )  # fmt: skip
         return
     block = min(256, max(power_of_two(out_extents[-1]), 16))
@@ -251,7 +251,7 @@ def plan_pool_grad(
         b.launch(
             "pool.pool_grad_lanes", -(-images * channels // _PLANES), x, out, index, dout, total, *_deep(tables, None),
             images * channels, *_plane_numbers(pooling, extents, out_extents), cost=2 * cost, **flags,
-            INDEX=int(index is not None), ACC=acc, BLOCK=_PLANES,
+            INDEX=int(index is not None), DEEP=len(extents) == 3, ACC=acc, BLOCK=_PLANES,
         )  # fmt: skip
     else:
         block = min(256, max(power_of_two(out_extents[-1]), 16))

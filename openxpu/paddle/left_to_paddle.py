@@ -28,7 +28,7 @@ _GROUPS = {
     "Only programs of the old format have it; there it runs on the CPU.": (
         "dequantize_linear_deprecated einsum_infer fc flatten2 flatten2_grad legacy_matmul legacy_matmul_grad one_hot_raw "
         "pow2_decay_with_linear_warmup quantize_linear_deprecated_infer randint_with_seed sequence_conv sequence_conv_grad "
-        "sequence_mask share_data topk_v1"
+        "sequence_mask topk_v1"
     ),
     "A gradient of random numbers, which is zero; it runs on the CPU.": "gaussian_inplace_grad uniform_inplace_grad",
     "Only Paddle's passes for oneDNN make it.": (

@@ -132,8 +132,9 @@ def test_max_pool_with_index(window: int) -> None:
 @pytest.mark.parametrize(
     "out", [(1, 1), (3, 4), (2, 3), (9, 8), (5, 20), (11, 3)]
 )  # the last two: more than there are
-def test_adaptive(out: tuple[int, int], kind: str, last: bool) -> None:
-    x = draw(0, 2, 3, 9, 8)
+@pytest.mark.parametrize("channels", [3, 150])  # 300 planes are enough for one lane each
+def test_adaptive(channels: int, out: tuple[int, int], kind: str, last: bool) -> None:
+    x = draw(0, 2, channels, 9, 8)
     reference = Reference(lambda x: getattr(F, f"adaptive_{kind}_pool2d")(x, out), x)
     pooling = ops.resolve(kind, (9, 8), out, (0, 0), (1, 1), (0, 0), True, True)
     run(x, reference, pooling, last)

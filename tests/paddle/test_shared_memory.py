@@ -1,6 +1,8 @@
-# Kernels whose outputs lie in memory that something else has, too: coalesce_tensor and set.
+# Kernels whose outputs lie in memory that something else has, too: coalesce_tensor, set and share_data.
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -53,3 +55,28 @@ def test_set_takes_the_memory_of_another_tensor() -> None:
     np.testing.assert_array_equal(x.numpy(), np.arange(12).reshape(2, 6)[:, ::2])
     source.add_(paddle.ones([12]))
     np.testing.assert_array_equal(x.numpy(), np.arange(12).reshape(2, 6)[:, ::2] + 1)
+
+
+def test_a_program_detaches_on_the_card(tmp_path: Path) -> None:
+    """Programs detach with share_data: run on the CPU, its result was another memory than the card's next operator read."""
+
+    class Rounded(paddle.nn.Layer):
+        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+            y = x * 2
+            return y + (paddle.round(y) - y).detach()
+
+    x = np.random.default_rng(0).normal(0, 3, (4, 5)).astype(np.float32)
+    program = paddle.jit.to_static(Rounded(), full_graph=True)
+    assert not fallen(lambda: program(paddle.to_tensor(x)))
+    np.testing.assert_allclose(program(paddle.to_tensor(x)).numpy(), np.round(x * 2), atol=1e-5)
+    paddle.jit.save(
+        Rounded(), str(tmp_path / "model"), input_spec=[paddle.static.InputSpec([-1, 5], "float32")]
+    )
+    config = paddle.inference.Config(str(tmp_path / "model.json"), "")
+    config.enable_custom_device("xpu", 0)
+    config.disable_glog_info()
+    predictor = paddle.inference.create_predictor(config)
+    predictor.get_input_handle(predictor.get_input_names()[0]).copy_from_cpu(x)
+    predictor.run()
+    found = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+    np.testing.assert_allclose(found, np.round(x * 2), atol=1e-5)

@@ -50,8 +50,8 @@ def edges_of(o, table, extent, out_extent, stride, pad, k, TABLE: tl.constexpr):
 @triton.jit
 def pool_lanes(
     x, out, index, table_d, table_h, table_w, planes, depth, height, width, out_depth, out_height, out_width, sd, sh, sw,
-    pd, ph, pw, kd, kh, kw, KIND: tl.constexpr, TABLE: tl.constexpr, INDEX: tl.constexpr, ACC: tl.constexpr,
-    BLOCK: tl.constexpr,
+    pd, ph, pw, kd, kh, kw, KIND: tl.constexpr, TABLE: tl.constexpr, INDEX: tl.constexpr, DEEP: tl.constexpr,
+    ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """pool_planes for planes of few windows: each lane has a plane. KIND "below": "max" that passes over NaN and begins
     at the lowest number."""
@@ -65,7 +65,7 @@ def pool_lanes(
     if INDEX:
         index += first * points
     for od in range(0, out_depth):
-        d0, d1, dn = edges_of(od, table_d, depth, out_depth, sd, pd, kd, TABLE and table_d is not None)
+        d0, d1, dn = edges_of(od, table_d, depth, out_depth, sd, pd, kd, TABLE if DEEP else 0)
         for oh in range(0, out_height):
             h0, h1, hn = edges_of(oh, table_h, height, out_height, sh, ph, kh, TABLE)
             for ow in range(0, out_width):
@@ -106,8 +106,8 @@ def pool_lanes(
 @triton.jit
 def pool_grad_lanes(
     x, out, index, dout, dx, table_d, table_h, table_w, planes, depth, height, width, out_depth, out_height, out_width, sd,
-    sh, sw, pd, ph, pw, kd, kh, kw, KIND: tl.constexpr, TABLE: tl.constexpr, INDEX: tl.constexpr, ACC: tl.constexpr,
-    BLOCK: tl.constexpr,
+    sh, sw, pd, ph, pw, kd, kh, kw, KIND: tl.constexpr, TABLE: tl.constexpr, INDEX: tl.constexpr, DEEP: tl.constexpr,
+    ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """pool_grad_planes for planes of few windows: each lane has a plane, so it takes the windows in order."""
     first = tl.program_id(0).to(tl.int64) * BLOCK
@@ -124,7 +124,7 @@ def pool_grad_lanes(
             x += first * pixels
             out += first * points
     for od in range(0, out_depth):
-        d0, d1, dn = edges_of(od, table_d, depth, out_depth, sd, pd, kd, TABLE and table_d is not None)
+        d0, d1, dn = edges_of(od, table_d, depth, out_depth, sd, pd, kd, TABLE if DEEP else 0)
         for oh in range(0, out_height):
             h0, h1, hn = edges_of(oh, table_h, height, out_height, sh, ph, kh, TABLE)
             for ow in range(0, out_width):

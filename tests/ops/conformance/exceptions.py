@@ -43,7 +43,7 @@ EXCEPTIONS = {
     **dict.fromkeys(
         ("gammaincc_grad", "soft_relu", "soft_relu_grad"), "no call of Paddle reaches it: tests/ops/test_arithmetic.py"
     ),
-    **dict.fromkeys(("coalesce_tensor", "set"), "shares memory: tests/paddle/test_shared_memory.py"),
+    **dict.fromkeys(("coalesce_tensor", "set", "share_data"), "shares memory: tests/paddle/test_shared_memory.py"),
     **dict.fromkeys(("diagonal", "diagonal_grad"), "eager mode makes a view: tests/paddle/test_diagonals.py"),
     **dict.fromkeys(
         (
