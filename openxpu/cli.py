@@ -89,7 +89,7 @@ def _ops(arguments: argparse.Namespace) -> int:
 def _models(arguments: argparse.Namespace) -> int:
     from openxpu.models.command import run
 
-    return run(arguments.names, arguments.task, arguments.json)
+    return run(arguments.names, arguments.task, arguments.json, arguments.flops)
 
 
 def _certify(arguments: argparse.Namespace) -> int:
@@ -218,6 +218,9 @@ def _parser() -> argparse.ArgumentParser:
     library.add_argument("names", nargs="*", metavar="NAME", help="such as resnet50 or 'resnet*'")
     library.add_argument(
         "--task", action="append", default=[], metavar="TASK", help="such as detection; may be repeated"
+    )
+    library.add_argument(
+        "--flops", action="store_true", help="build them and count parameters and multiply-adds of one sample"
     )
     library.add_argument("--json", action="store_true", help="print JSON")
     library.set_defaults(run=_models)

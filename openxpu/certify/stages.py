@@ -125,7 +125,8 @@ def difference(found: list[np.ndarray], wanted: list[np.ndarray]) -> float:
 
 
 def called(model: Any, run: Run, batch: Batch) -> Any:
-    return model(*(batch[name] for name in run.data.inputs))
+    names = run.data.inputs if model.training else run.data.asked
+    return model(*(batch[name] for name in names))
 
 
 # ---- (a) forward --------------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ def _specification(run: Run) -> list[Any]:
 
     batch = run.data.make(run.batch_size, run.seed)
     specs = []
-    for name in run.data.inputs:
+    for name in run.data.asked:
         shape = list(batch[name].shape)
         for axis in run.data.dynamic.get(name, (0,)):
             shape[axis] = -1
@@ -321,22 +322,22 @@ def infer(run: Run) -> dict[str, Any]:
     own = predictor(run, True)
     wanted = run.outputs
     batch = run.data.make(run.batch_size, run.seed)
-    worst = difference(_served(own, batch, run.data.inputs), wanted)
+    worst = difference(_served(own, batch, run.data.asked), wanted)
     single = run.data.make(1, run.seed + 1)
     with device("xpu"), paddle.no_grad():
         model = built(run)
         model.eval()
         alone = arrays(called(model, run, tensors(single)))
-    worst = max(worst, difference(_served(own, single, run.data.inputs), alone))
+    worst = max(worst, difference(_served(own, single, run.data.asked), alone))
     if not worst <= INFERENCE:
         raise StageFailed(f"Paddle Inference differs by {worst:.2g} from the eager model.")
     times: dict[bool, list[float]] = {True: [], False: []}
     peers = {True: own, False: predictor(run, False)}
-    _served(peers[False], batch, run.data.inputs)
+    _served(peers[False], batch, run.data.asked)
     for _ in range(3):  # in turn, because the machine's speed drifts
         for card, peer in peers.items():
             start = time.perf_counter()
-            _served(peer, batch, run.data.inputs)
+            _served(peer, batch, run.data.asked)
             times[card].append(time.perf_counter() - start)
     return {
         "difference": worst,
@@ -350,10 +351,10 @@ def sizes(run: Run) -> dict[str, Any] | None:
     if run.data.other is None:
         return None
     batch = run.data.other(run.batch_size, run.seed)
-    found = [_served(predictor(run, card), batch, run.data.inputs) for card in (True, False)]
+    found = [_served(predictor(run, card), batch, run.data.asked) for card in (True, False)]
     worst = difference(*found)
     if not worst <= FORWARD:
-        shapes = ", ".join(f"{n} {list(batch[n].shape)}" for n in run.data.inputs)
+        shapes = ", ".join(f"{n} {list(batch[n].shape)}" for n in run.data.asked)
         raise StageFailed(f"On {shapes} the card differs by {worst:.2g} from the CPU.")
     return {"difference": worst}
 

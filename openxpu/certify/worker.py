@@ -17,7 +17,8 @@ from openxpu.certify import report
 
 
 def result_of(order: dict[str, Any]) -> dict[str, Any]:
-    """{"model", "task", "source", "stages": {stage: {"passed", "seconds", ...}}, "fallbacks", "native_calls", "peak_bytes"}"""
+    """{"model", "task", "source", "stages": {stage: {"passed", "seconds", ...}}, "fallbacks", "native_calls", "peak_bytes",
+    "multiply_adds" of one sample, forward}"""
     from openxpu.certify import user
     from openxpu.certify.stages import NEEDS, STAGES, Run, StageFailed
     from openxpu.models import find
@@ -56,6 +57,13 @@ def result_of(order: dict[str, Any]) -> dict[str, Any]:
     found["fallbacks"] = counters.fallbacks()
     found["native_calls"] = sum(counters.native_calls().values())
     found["peak_bytes"] = int(paddle.device.xpu.max_memory_allocated(0))
+    if "forward" in stages:
+        from openxpu.models import flops
+
+        try:
+            found["multiply_adds"] = flops.of(model).multiply_adds
+        except Exception as error:  # it is no stage: a model that cannot be counted can still be certified
+            found["uncounted"] = f"{type(error).__name__}: {error}"[:300]
     return found
 
 

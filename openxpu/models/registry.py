@@ -7,7 +7,7 @@ import fnmatch
 import functools
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,13 +25,20 @@ class Data:
 
     `make(batch, seed)` returns {name: array}; `inputs` are the names that the model is called with, in order.
     `loss(outputs, batch)` returns a scalar tensor; it needs to fall on one batch that is seen again and again.
-    `dynamic` are axes, by input, that may change: {"image": (0, 2, 3)}; `other(batch, seed)` a batch with other extents there."""
+    `dynamic` are axes, by input, that may change: {"image": (0, 2, 3)}; `other(batch, seed)` a batch with other extents there.
+    `served` are the names that it is called with when it is not trained, where those are others than `inputs`."""
 
     make: Callable[[int, int], Batch]
     inputs: tuple[str, ...]
     loss: Callable[[Any, Batch], Any]
-    dynamic: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    dynamic: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     other: Callable[[int, int], Batch] | None = None
+    served: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The inputs of the model when it is not trained."""
+        return self.served or self.inputs
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,10 @@ _MODULES: tuple[str, ...] = (
     "language",
     "paddleclas_models",
     "classification",
+    "ocr",
+    "speech",
+    "series",
+    "recommendation",
 )
 
 
