@@ -109,7 +109,8 @@ def _blocks(block: Any) -> Counter[str]:
             found[name] += COUNTED[name](op)
         branches = [_blocks(inner) for inner in op.blocks()]
         if branches:  # of a condition: the dearer branch
-            found += max(branches, key=lambda branch: sum(branch.values()))
+            dearest = max(range(len(branches)), key=lambda index: sum(branches[index].values()))
+            found += branches[dearest]
     return found
 
 

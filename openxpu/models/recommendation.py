@@ -18,6 +18,10 @@ ITEMS, PAST = 2000, 20
 CLICKS = """lr fm ffm fnn wide-deep deepfm xdeepfm autoint autoint-plus dcn dcn-v2 dcn-mix nfm afm ipnn opnn fibinet dlrm-small dlrm"""
 
 
+# Of Momentum; 0.1 where none is given. Histories have small gradients at first, the towers' products are sharpened.
+RATES = {"dssm": 0.01, "gmf": 1.0, "gru4rec": 1.0, **dict.fromkeys(("din", "dien", "caser", "youtube-dnn"), 0.3)}
+
+
 def build(name: str) -> Any:
     from openxpu.models.recommendation_layers import builders
 
@@ -87,7 +91,7 @@ def models() -> list[Model]:
             "OpenXPU",
             functools.partial(build, name),
             data,
-            learning_rate=0.1,
+            learning_rate=RATES.get(name, 0.1),
             listed=name in ("deepfm", "wide-deep", "dlrm"),
         )
         for names, data in groups

@@ -29,9 +29,9 @@ def perceptron(inputs: int, widths: Sequence[int], act: Any = nn.ReLU, last: int
     return nn.Sequential(*parts, *([nn.Linear(inputs, last)] if last else []))
 
 
-def small(count: int, width: int) -> Any:
+def small(count: int, width: int, deviation: float = 0.05) -> Any:
     return nn.Embedding(
-        count, width, weight_attr=paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, 0.05))
+        count, width, weight_attr=paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, deviation))
     )
 
 
@@ -201,7 +201,7 @@ class Clicks(nn.Layer):
             )
         if kind in ("ipnn", "opnn"):
             if kind == "opnn":
-                self.kernel = self.create_parameter([count, width, width])
+                self.kernel = self.create_parameter([1, count, width, width])
             self.deep = perceptron(whole + count, deep, last=1)
         if kind == "fibinet":
             self.squeeze = nn.Sequential(
@@ -416,7 +416,7 @@ class Collaborative(nn.Layer):
     def __init__(self, kind: str, width: int = 32) -> None:
         super().__init__()
         self.kind = kind
-        self.users, self.items = small(ITEMS, width), small(ITEMS, width)
+        self.users, self.items = small(ITEMS, width, 0.3), small(ITEMS, width, 0.3)
         self.deep_users, self.deep_items = small(ITEMS, 2 * width), small(ITEMS, 2 * width)
         self.deep = perceptron(4 * width, (2 * width, width, width // 2))
         self.head = nn.Linear({"gmf": width, "mlp": width // 2, "both": width + width // 2}[kind], 1)
