@@ -75,7 +75,7 @@ def _dice(found: Any, wanted: Any) -> Any:
     return 1 - 2 * (found * wanted).sum() / (found.sum() + wanted.sum() + 1e-6)
 
 
-def _db(outputs: Any, batch: Batch) -> Any:
+def database_loss(outputs: Any, batch: Batch) -> Any:
     """Where text is by cross-entropy, the threshold by its distance, the soft step by overlap; the border map is the text map."""
     import paddle
 
@@ -184,7 +184,7 @@ def _line(
 
 
 def _data() -> dict[str, Data]:
-    db = _detector(_db)
+    db = _detector(database_loss)
     found = dict.fromkeys(
         [
             "db-resnet18",

@@ -19,7 +19,12 @@ CLICKS = """lr fm ffm fnn wide-deep deepfm xdeepfm autoint autoint-plus dcn dcn-
 
 
 # Of Momentum; 0.1 where none is given. Histories have small gradients at first, the towers' products are sharpened.
-RATES = {"dssm": 0.01, "gmf": 1.0, "gru4rec": 1.0, **dict.fromkeys(("din", "dien", "caser", "youtube-dnn"), 0.3)}
+RATES = {
+    "dssm": 0.01,
+    "gmf": 1.0,
+    "gru4rec": 1.0,
+    **dict.fromkeys(("din", "dien", "caser", "youtube-dnn"), 0.3),
+}
 
 
 def build(name: str) -> Any:

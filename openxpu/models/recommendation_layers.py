@@ -57,7 +57,8 @@ class Fields(nn.Layer):
 
 def crossed(vectors: Any) -> Any:
     """Half of (the square of the sum less the sum of the squares): all pairs of fields at once, [batch, width]."""
-    return 0.5 * (vectors.sum(1) ** 2 - (vectors**2).sum(1))
+    total = vectors.sum(1)
+    return 0.5 * (total * total - (vectors * vectors).sum(1))
 
 
 def pairs(count: int) -> tuple[list[int], list[int]]:
@@ -361,10 +362,10 @@ class Dice(nn.Layer):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm, self.slope = (
-            nn.BatchNorm1D(width, weight_attr=False, bias_attr=False),
-            self.create_parameter([width], is_bias=True),
-        )
+        # Scale and shift stay 1 and 0; without them Paddle's CPU inference crashes.
+        fixed = paddle.ParamAttr(trainable=False)
+        self.norm = nn.BatchNorm1D(width, weight_attr=fixed, bias_attr=fixed)
+        self.slope = self.create_parameter([width], is_bias=True)
 
     def forward(self, x: Any) -> Any:
         part = F.sigmoid(self.norm(x))
