@@ -245,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     certify.add_argument(
         "--mode",
         default="all",
-        choices=("lite-train-lite-infer", "whole-infer", "amp", "all"),
+        choices=("lite-train-lite-infer", "whole-infer", "amp", "multi-card", "all"),
         help="which stages (all)",
     )
     certify.add_argument("--batch", type=int, default=2, metavar="N", help="samples in a batch (2)")

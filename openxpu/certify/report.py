@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-STAGES = ("forward", "training", "amp", "export", "infer", "sizes")
+STAGES = ("forward", "training", "amp", "export", "infer", "sizes", "multi-card")
 Result = dict[str, Any]
 
 

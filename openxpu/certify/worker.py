@@ -33,7 +33,7 @@ def result_of(order: dict[str, Any]) -> dict[str, Any]:
 
     stages: dict[str, Any] = found["stages"]
     with tempfile.TemporaryDirectory(prefix="openxpu-certify-") as folder:
-        run = Run(model, order["batch"], order["seed"], Path(folder))
+        run = Run(model, order["batch"], order["seed"], Path(folder), shapes=tuple(order.get("input", ())))
         for name in order["stages"]:
             lacking = [n for n in NEEDS.get(name, ()) if not stages.get(n, {}).get("passed")]
             if lacking:

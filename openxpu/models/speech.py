@@ -235,7 +235,7 @@ def _data() -> dict[str, tuple[Data, float]]:
     add("ast-base ast-tiny", _spectral(_sounds, 128, 527))
     add("mdtc", _spectral(_label, 80, 100, more=120), 2e-2)
     add("ds-cnn-s ds-cnn-m ds-cnn-l", _spectral(_label, 10, 100, more=120), 2e-2)
-    add("bc-resnet-1 bc-resnet-3 bc-resnet-8", _spectral(_label, 40, 100, more=120), 2e-2)
+    add("bc-resnet-1 bc-resnet-3 bc-resnet-8", _spectral(_label, 40, 100, more=120), 5e-3)
     add("kwt-1 kwt-2 kwt-3", _spectral(_label, 40, 100))
     add("conv-tasnet", Data(mixed(1600), ("wave",), _voices, {"wave": (0, 2)}, mixed(2000)), 3e-2)
     return found

@@ -28,7 +28,9 @@ Triple = tuple[int, int, int]
 Moved = dict[Tensor, Tensor]
 _DTYPES = ("f32", "bf16", "f16", "f64")
 _INT32 = 2**31
-_UNROLLED = 1 << 16  # products of taps in the text of one kernel; the compiler takes a minute for ten times as many
+_UNROLLED = (
+    1 << 16
+)  # products of taps in the text of one kernel; the compiler takes a minute for ten times as many
 _SHORT, _MANY, _TABLE = 8, 16, 1 << 16  # pixels of a line, images, entries: what makes images the lanes
 
 
