@@ -89,7 +89,7 @@ def _ops(arguments: argparse.Namespace) -> int:
 def _models(arguments: argparse.Namespace) -> int:
     from openxpu.models.command import run
 
-    return run(arguments.names, arguments.task, arguments.json)
+    return run(arguments.names, arguments.task, arguments.json, arguments.flops)
 
 
 def _certify(arguments: argparse.Namespace) -> int:
@@ -220,6 +220,9 @@ def _parser() -> argparse.ArgumentParser:
     library.add_argument(
         "--task", action="append", default=[], metavar="TASK", help="such as detection; may be repeated"
     )
+    library.add_argument(
+        "--flops", action="store_true", help="build them and count parameters and multiply-adds of one sample"
+    )
     library.add_argument("--json", action="store_true", help="print JSON")
     library.set_defaults(run=_models)
 
@@ -243,7 +246,7 @@ def _parser() -> argparse.ArgumentParser:
     certify.add_argument(
         "--mode",
         default="all",
-        choices=("lite-train-lite-infer", "whole-infer", "amp", "all"),
+        choices=("lite-train-lite-infer", "whole-infer", "amp", "multi-card", "all"),
         help="which stages (all)",
     )
     certify.add_argument("--batch", type=int, default=2, metavar="N", help="samples in a batch (2)")

@@ -75,6 +75,24 @@ void size_arange(const void* const* args) {
                              as<phi::Scalar>(args[2]))});
 }
 
+// (x, index, axis, out): in a program the axis is a tensor, and Paddle's shape inference then takes
+// it for 0.
+void size_gather(const void* const* args) {
+  const common::DDim& x = as<phi::DenseTensor>(args[0]).dims();
+  const auto& index = as<phi::DenseTensor>(args[1]);
+  int64_t axis = as<phi::Scalar>(args[2]).to<int64_t>();
+  if (axis < 0) axis += x.size();
+  if (axis == 0) return;
+  std::vector<int64_t> extents;
+  for (int d = 0; d < x.size(); ++d) {
+    if (d != axis)
+      extents.push_back(x[d]);
+    else if (index.dims().size() > 0)
+      extents.push_back(index.numel());
+  }
+  as<phi::DenseTensor*>(args[3])->Resize(common::make_ddim(extents));
+}
+
 // (start, stop, number, dtype, out), of logspace with the base before dtype
 template <int place>
 void size_spaced(const void* const* args) {
@@ -340,6 +358,7 @@ std::vector<int> host_inputs(const std::string& kernel) {
 
 void connect_output_sizes() {
   find_kernel("arange_tensor")->direct = arange_tensor;
+  find_kernel("gather")->size_outputs = size_gather;
   find_kernel("viterbi_decode")->size_outputs = size_viterbi_decode;
   find_kernel("collect_fpn_proposals")->size_outputs = size_collect_fpn_proposals;
   find_kernel("bipartite_match")->size_outputs = size_bipartite_match;

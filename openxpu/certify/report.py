@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-STAGES = ("forward", "training", "amp", "export", "infer", "sizes")
+STAGES = ("forward", "training", "amp", "export", "infer", "sizes", "multi-card")
 Result = dict[str, Any]
 
 
@@ -46,6 +46,7 @@ def row(result: Result) -> list[str]:
         result["task"],
         result["source"],
         "" if size is None else f"{size / 1e6:.1f} M",
+        f"{result['multiply_adds'] / 1e9:.3g}" if "multiply_adds" in result else "",
         *(mark(result, stage) for stage in STAGES),
         *("" if t is None else f"{t:.2f}x" for t in times),
         " ".join(f"{name} ({count})" for name, count in result.get("fallbacks", {}).items()) or ("0" if result["stages"] else ""),
@@ -53,7 +54,18 @@ def row(result: Result) -> list[str]:
     ]  # fmt: skip
 
 
-HEAD = ("model", "task", "of", "parameters", *STAGES, "training", "inference", "fallbacks", "peak memory")
+HEAD = (
+    "model",
+    "task",
+    "of",
+    "parameters",
+    "GMAC",
+    *STAGES,
+    "training",
+    "inference",
+    "fallbacks",
+    "peak memory",
+)
 
 
 def table(results: list[Result]) -> Any:
@@ -92,7 +104,8 @@ def markdown(results: list[Result]) -> str:
         "# Certified models",
         "",
         "Written by `openxpu certify --all`. *yes*: the stage holds beside Paddle's CPU device in f32 (amp: bf16 on the card);",
-        "*training*, *inference*: how often the card does a step while Paddle's CPU device does one, in the same run.",
+        "*training*, *inference*: how often the card does a step while Paddle's CPU device does one, in the same run. *GMAC*: billions of",
+        "multiply-adds of one sample forward, of the size that it was certified with.",
         "",
         summary(results),
         "",

@@ -40,6 +40,7 @@ class Run:
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     outputs: list[np.ndarray] = field(default_factory=list)  # of the card, eager
     losses: list[float] = field(default_factory=list)  # of the card, f32
+    shapes: tuple[str, ...] = ()  # of a user's own model, as given to --input
 
     @property
     def data(self) -> Any:
@@ -373,6 +374,12 @@ def sizes(run: Run) -> dict[str, Any] | None:
     return {"difference": worst}
 
 
+def _multi_card(run: Run) -> dict[str, Any]:
+    from openxpu.certify.cards import multi_card
+
+    return multi_card(run)
+
+
 STAGES: dict[str, Callable[[Run], dict[str, Any] | None]] = {
     "forward": forward,
     "training": training,
@@ -380,11 +387,13 @@ STAGES: dict[str, Callable[[Run], dict[str, Any] | None]] = {
     "export": export,
     "infer": infer,
     "sizes": sizes,
+    "multi-card": _multi_card,
 }
 NEEDS = {"infer": ("export",), "sizes": ("export",), "export": ("forward",)}
 MODES = {
     "lite-train-lite-infer": ("forward", "training", "export", "infer"),
     "whole-infer": ("forward", "export", "infer", "sizes"),
     "amp": ("forward", "amp"),
-    "all": tuple(STAGES),
+    "all": ("forward", "training", "amp", "export", "infer", "sizes"),
+    "multi-card": ("multi-card",),
 }

@@ -18,7 +18,8 @@ from openxpu.certify import report
 
 
 def result_of(order: dict[str, Any]) -> dict[str, Any]:
-    """{"model", "task", "source", "stages": {stage: {"passed", "seconds", ...}}, "fallbacks", "native_calls", "peak_bytes"}"""
+    """{"model", "task", "source", "stages": {stage: {"passed", "seconds", ...}}, "fallbacks", "native_calls", "peak_bytes",
+    "multiply_adds" of one sample, forward}"""
     from openxpu.certify import user
     from openxpu.certify.stages import NEEDS, STAGES, Run, StageFailed
     from openxpu.models import find
@@ -33,7 +34,7 @@ def result_of(order: dict[str, Any]) -> dict[str, Any]:
 
     stages: dict[str, Any] = found["stages"]
     with tempfile.TemporaryDirectory(prefix="openxpu-certify-") as folder:
-        run = Run(model, order["batch"], order["seed"], Path(folder))
+        run = Run(model, order["batch"], order["seed"], Path(folder), shapes=tuple(order.get("input", ())))
         for name in order["stages"]:
             lacking = [n for n in NEEDS.get(name, ()) if not stages.get(n, {}).get("passed")]
             if lacking:
@@ -57,6 +58,13 @@ def result_of(order: dict[str, Any]) -> dict[str, Any]:
     found["fallbacks"] = counters.fallbacks()
     found["native_calls"] = sum(counters.native_calls().values())
     found["peak_bytes"] = int(paddle.device.xpu.max_memory_allocated(0))
+    if "forward" in stages:
+        from openxpu.models import flops
+
+        try:
+            found["multiply_adds"] = flops.of(model).multiply_adds
+        except Exception as error:  # it is no stage: a model that cannot be counted can still be certified
+            found["uncounted"] = f"{type(error).__name__}: {error}"[:300]
     return found
 
 

@@ -75,6 +75,10 @@ _MODULES: tuple[str, ...] = (
     "paddledet_models",
     "paddleseg_models",
     "classification",
+    "ocr",
+    "speech",
+    "series",
+    "recommendation",
 )
 
 

@@ -225,6 +225,23 @@ def test_images_become_lanes_when_they_are_many_and_small() -> None:
     assert chosen(2, 7) == chosen(64, 28) == "planes"
 
 
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter unrolls nothing")
+@pytest.mark.timeout(120)  # with all its taps in one kernel the compiler was at it for more than ten minutes
+@pytest.mark.parametrize(
+    "case", [Case((4, 1, 20, 64), 3, (4, 64)), Case((2, 8, 1, 90), 8, (1, 75), 1, (0, 37), groups=8)], ids=str
+)
+def test_a_filter_of_many_taps_is_soon_compiled(case: Case) -> None:
+    given, want = _reference(case, np.float32, False)
+    attributes = (case.stride, case.padding, case.dilation, case.groups, "NCHW")
+    arrays = [given["x"], given["f"], given["dy"]]
+    dx, dw = execute(
+        conv.plan_conv_grad, arrays, [(given["x"].shape, "f32"), (given["f"].shape, "f32")], *attributes
+    )
+    terms = _terms(case, want["y"])
+    _close(dx, want["dx"], TOLERANCE["f32"], terms["dx"])
+    _close(dw, want["dw"], TOLERANCE["f32"], terms["dw"])
+
+
 def test_one_gradient_only() -> None:
     case = SMALL[1]
     given, want = _reference(case, np.float32, False)

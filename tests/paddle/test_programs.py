@@ -144,3 +144,28 @@ def test_slices_whose_ends_are_computed(rows: int) -> None:
     card, cpu = on_both(cut)
     for a, b in zip(card, cpu, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+class Gathered(paddle.nn.Layer):
+    """Gathers along an axis that is not the first: in a program the axis is a tensor, which shape inference does not read."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, x: paddle.Tensor, index: paddle.Tensor) -> paddle.Tensor:
+        return paddle.gather(x, index, self.axis) * 2.0
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+def test_a_saved_program_gathers_along_any_axis(axis: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    x, index = rng.normal(0, 1, (3, 4, 5)).astype(np.float32), np.array([2, 0, 1, 1, 2, 0, 2], np.int64)
+    paddle.set_device("xpu")
+    try:
+        specs = [paddle.static.InputSpec([None, 4, 5]), paddle.static.InputSpec([7], "int64")]
+        paddle.jit.save(Gathered(axis), str(tmp_path / "model"), input_spec=specs)
+        found = paddle.jit.load(str(tmp_path / "model"))(paddle.to_tensor(x), paddle.to_tensor(index)).numpy()
+    finally:
+        paddle.set_device("cpu")
+    np.testing.assert_array_equal(found, np.take(x, index, axis) * 2)
