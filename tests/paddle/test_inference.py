@@ -82,3 +82,21 @@ def test_two_predictors_share_the_card(saved: tuple[str, np.ndarray, np.ndarray]
 def test_a_card_that_is_not_there(saved: tuple[str, np.ndarray, np.ndarray]) -> None:
     with pytest.raises(ValueError, match=r"xpu:7 was asked for.*these cards: xpu:0"):
         predictor(saved[0], number=7)
+
+
+def test_the_words_of_the_built_in_device(saved: tuple[str, np.ndarray, np.ndarray]) -> None:
+    path, x, expected = saved
+    config = serving.Config(path + ".json", path + ".pdiparams")
+    assert not config.use_xpu()
+    with pytest.raises(RuntimeError, match="EnableXpu before"):
+        config.set_xpu_device_id(0)
+    config.enable_xpu(10 * 1024 * 1024)
+    config.set_xpu_device_id(0)
+    config.set_xpu_config(serving.XpuConfig())
+    assert config.use_xpu()
+    assert config.xpu_device_id() == 0
+    with pytest.raises(ValueError, match=r"xpu:7 was asked for.*these cards: xpu:0"):
+        config.set_xpu_device_id(7)
+    runner = serving.create_predictor(config)
+    assert fallen(lambda: infer(runner, x)) == {}
+    np.testing.assert_allclose(infer(runner, x), expected, rtol=1e-4, atol=1e-6)
