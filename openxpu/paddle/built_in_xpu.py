@@ -73,6 +73,8 @@ def _patch_inference(config: Any) -> None:
         if device_type == "xpu":
             card_place(device_id)
             chosen[self] = device_id
+            if self.prog_file().endswith(".json"):
+                self.enable_new_executor()  # runs such programs anyway; unsaid, enable_memory_optim refuses them
         return enable_custom(self, device_type, device_id, *args, **keywords)
 
     def enable_xpu(self: Any, l3_size: int = 0, *options: Any, **named_options: Any) -> None:
@@ -103,3 +105,5 @@ def _patch_inference(config: Any) -> None:
         enable_custom_device, enable_xpu, set_xpu_device_id, set_xpu_config, use_xpu, xpu_device_id,
     ):  # fmt: skip
         setattr(config, function.__name__, function)
+    if not hasattr(config, "lite_engine_enabled"):  # a question that programs for older wheels ask first
+        config.lite_engine_enabled = lambda self: False
