@@ -7,40 +7,12 @@ imported. Nothing changes for other device names."""
 from __future__ import annotations
 
 import functools
-import re
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from openxpu.paddle import after_import
-
-_NAME = re.compile(r"xpu(?::(\d+))?", re.IGNORECASE)
-
-
-def _place(index: int) -> Any:
-    """CustomPlace of a card; an error naming the cards that exist when there is none of this number."""
-    from paddle.base import core
-
-    count = core.get_custom_device_count("xpu")
-    if not 0 <= index < count:
-        cards = ", ".join(f"xpu:{i}" for i in range(count)) or "none"
-        raise ValueError(
-            f"Device xpu:{index} was asked for, but this machine has these cards: {cards}. "
-            f"Set OPENXPU_CARDS to show more, or choose one of them."
-        )
-    return core.CustomPlace("xpu", index)
-
-
-def _named_place(name: Any) -> Any:
-    """The place for "xpu" or "xpu:<n>", else None."""
-    match = _NAME.fullmatch(name) if isinstance(name, str) else None
-    if match is None:
-        return None
-    if match[1] is not None:
-        return _place(int(match[1]))
-    import os
-
-    return _place(int(os.environ.get("FLAGS_selected_xpus", "0").split(",")[0] or 0))  # noqa: SIM112
+from openxpu.paddle import after_import, built_in_xpu
+from openxpu.paddle.places import card_place, named_place
 
 
 def _accepts_xpu(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,7 +20,7 @@ def _accepts_xpu(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def convert(place: Any = None, *args: Any, **keywords: Any) -> Any:
-        named = _named_place(place)
+        named = named_place(place)
         return original(place, *args, **keywords) if named is None else named
 
     return convert
@@ -67,41 +39,17 @@ def replace_everywhere(name: str, original: Any, replacement: Any) -> None:
 def _patch_framework(module: Any) -> None:
     original = module._get_paddle_place
     replace_everywhere("_get_paddle_place", original, _accepts_xpu(original))
-    _patch_inference(module.core.AnalysisConfig)
-
-
-def _patch_inference(config: Any) -> None:
-    """A predictor for a card that is not there ends the process from within a destructor of Paddle."""
-    original = config.enable_custom_device
-
-    @functools.wraps(original)
-    def enable_custom_device(
-        self: Any, device_type: str, device_id: int = 0, *args: Any, **keywords: Any
-    ) -> Any:
-        if device_type == "xpu":
-            _place(device_id)
-        return original(self, device_type, device_id, *args, **keywords)
-
-    config.enable_custom_device = enable_custom_device
-
-
-def _answers_yes_outside(original: Callable[[], bool]) -> Callable[[], bool]:
-    """True for programs, which ask in order to know whether "xpu" may be used; Paddle's own modules ask in order
-    to choose their built-in XPU code, which is not there."""
-
-    @functools.wraps(original)
-    def is_compiled_with_xpu() -> bool:
-        caller = sys._getframe(1).f_globals.get("__name__", "")
-        return original() if caller == "paddle" or caller.startswith("paddle.") else True
-
-    return is_compiled_with_xpu
+    compiled = module.is_compiled_with_xpu
+    replace_everywhere("is_compiled_with_xpu", compiled, built_in_xpu.answers_yes_outside(compiled))
+    replace_everywhere("xpu_places", module.xpu_places, built_in_xpu.places)
+    built_in_xpu.patch_core(module.core)
 
 
 def _patch_device(module: Any) -> None:
     original = module._convert_to_place
     replace_everywhere("_convert_to_place", original, _accepts_xpu(original))
     compiled = module.is_compiled_with_xpu
-    replace_everywhere("is_compiled_with_xpu", compiled, _answers_yes_outside(compiled))
+    replace_everywhere("is_compiled_with_xpu", compiled, built_in_xpu.answers_yes_outside(compiled))
     is_available = module.is_available
 
     @functools.wraps(is_available)
@@ -115,7 +63,7 @@ def _patch_device(module: Any) -> None:
 
     @functools.wraps(to_place)
     def device_to_place(device: Any) -> Any:
-        return _place(device.index) if device.type == "xpu" else to_place(device)
+        return card_place(device.index) if device.type == "xpu" else to_place(device)
 
     module.Device._to_place = device_to_place
     from paddle.device import xpu
@@ -131,8 +79,8 @@ def _index(device: Any) -> int:
         place = framework._current_expected_place_()
         return int(place.get_device_id()) if isinstance(place, core.CustomPlace) else 0
     if isinstance(device, int):
-        return int(_place(device).get_device_id())
-    place = _named_place(device) or device
+        return int(card_place(device).get_device_id())
+    place = named_place(device) or device
     if not isinstance(place, core.CustomPlace) or place.get_device_type() != "xpu":
         raise ValueError(
             f"paddle.device.xpu was asked about {device!r}; it takes a number, 'xpu', 'xpu:<n>' or a place of device xpu."
@@ -214,15 +162,15 @@ def _patch_device_xpu(module: Any) -> None:
 
     def get_rng_state(device: Any = None) -> Any:
         """The state of a card's generator."""
-        return core.default_custom_device_generator(_place(_index(device))).get_state()
+        return core.default_custom_device_generator(card_place(_index(device))).get_state()
 
     def set_rng_state(new_state: Any, device: Any = None) -> None:
         """Sets the state of a card's generator to one that get_rng_state returned."""
-        core.default_custom_device_generator(_place(_index(device))).set_state(new_state)
+        core.default_custom_device_generator(card_place(_index(device))).set_state(new_state)
 
     def manual_seed(seed: int) -> None:
         """Seeds the generator of the current card."""
-        core.default_custom_device_generator(_place(_index(None))).manual_seed(int(seed))
+        core.default_custom_device_generator(card_place(_index(None))).manual_seed(int(seed))
 
     for function in (
         synchronize, current_stream, memory_total, memory_used, Stream, Event, create_stream, create_event,

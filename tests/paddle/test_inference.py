@@ -82,3 +82,31 @@ def test_two_predictors_share_the_card(saved: tuple[str, np.ndarray, np.ndarray]
 def test_a_card_that_is_not_there(saved: tuple[str, np.ndarray, np.ndarray]) -> None:
     with pytest.raises(ValueError, match=r"xpu:7 was asked for.*these cards: xpu:0"):
         predictor(saved[0], number=7)
+
+
+def test_the_words_of_the_built_in_device(saved: tuple[str, np.ndarray, np.ndarray]) -> None:
+    path, x, expected = saved
+    config = serving.Config(path + ".json", path + ".pdiparams")
+    assert not config.use_xpu()
+    assert not config.lite_engine_enabled()
+    with pytest.raises(RuntimeError, match="EnableXpu before"):
+        config.set_xpu_device_id(0)
+    config.enable_xpu(10 * 1024 * 1024)
+    config.set_xpu_device_id(0)
+    config.set_xpu_config(serving.XpuConfig())
+    assert config.use_xpu()
+    assert config.xpu_device_id() == 0
+    with pytest.raises(ValueError, match=r"xpu:7 was asked for.*these cards: xpu:0"):
+        config.set_xpu_device_id(7)
+    runner = serving.create_predictor(config)
+    assert fallen(lambda: infer(runner, x)) == {}
+    np.testing.assert_allclose(infer(runner, x), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("word", ["enable_xpu", "enable_custom_device"])
+def test_memory_optimisation(saved: tuple[str, np.ndarray, np.ndarray], word: str) -> None:
+    path, x, expected = saved
+    config = serving.Config(path + ".json", path + ".pdiparams")
+    config.enable_custom_device("xpu", 0) if word == "enable_custom_device" else config.enable_xpu()
+    config.enable_memory_optim()
+    np.testing.assert_allclose(infer(serving.create_predictor(config), x), expected, rtol=1e-4, atol=1e-6)

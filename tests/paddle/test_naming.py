@@ -80,7 +80,38 @@ def test_compiled_with() -> None:
     assert paddle.is_compiled_with_xpu()
     assert paddle.device.is_compiled_with_xpu()
     assert paddle.is_compiled_with_custom_device("xpu")
-    assert not paddle.base.core.is_compiled_with_xpu()  # Paddle's own code must not look for Kunlun's library
+    assert paddle.base.is_compiled_with_xpu()
+    assert paddle.base.core.is_compiled_with_xpu()
+
+
+@pytest.mark.parametrize("asked", ["core.is_compiled_with_xpu()", "is_compiled_with_xpu()"])
+def test_paddle_itself_is_not_compiled_with_it(asked: str) -> None:
+    """Its own code must not look for Kunlun's library."""
+    assert not eval(asked, vars(paddle.base.framework))
+
+
+def test_places_of_the_built_in_device() -> None:
+    place = paddle.XPUPlace(0)
+    assert on_card(paddle.to_tensor([1.0], place=place))
+    assert on_card(paddle.to_tensor([1.0], place=paddle.base.core.XPUPlace()))
+    assert (
+        [str(p) for p in paddle.static.xpu_places()]
+        == ["Place(xpu:0)"]
+        == [str(p) for p in paddle.static.xpu_places([0])]
+    )
+    assert not isinstance(paddle.CPUPlace(), paddle.XPUPlace)
+    with pytest.raises(ValueError, match=r"xpu:7 .*these cards: xpu:0"):
+        paddle.XPUPlace(7)
+    paddle.enable_static()
+    try:
+        main = paddle.static.Program()
+        with paddle.static.program_guard(main):
+            x = paddle.static.data("x", [2], "float32")
+            y = x + 1.0
+        (out,) = paddle.static.Executor(place).run(main, feed={"x": np.ones(2, "float32")}, fetch_list=[y])
+    finally:
+        paddle.disable_static()
+    np.testing.assert_array_equal(out, [2.0, 2.0])
 
 
 def test_static_device_guard() -> None:

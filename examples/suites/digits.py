@@ -1,0 +1,115 @@
+# Writes small data sets for the Paddle suites from scikit-learn's 1,797 scanned digits.
+"""Usage: python digits.py [folder, default "digits"]
+
+    classify/  one digit an image: images/*.png, train.txt and val.txt ("path class"), label.txt ("class name")
+    detect/    one to four digits on a canvas: images/*.png, annotations/instance_{train,val}.json (COCO)
+    text/      three to six digits in a row: images/*.png, train.txt and val.txt ("path<tab>digits"), dict.txt
+
+The same folders serve PaddleClas, PaddleDetection, PaddleOCR and PaddleX. It needs numpy, pillow and scikit-learn."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+TRAIN = 1440  # digits of the training sets; the other 357 are for validation
+CLASS = 32  # side of an image of one digit
+CANVAS = 160
+TEXT_HEIGHT = 48
+
+
+def scaled(digit: np.ndarray, side: int) -> np.ndarray:
+    """An 8 by 8 digit of 0..16 as a dark one on light ground, [side, side] in uint8."""
+    grey = (255 - digit * (255 / 16)).astype(np.uint8)
+    return np.asarray(Image.fromarray(grey).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def save(image: np.ndarray, folder: Path, name: str) -> str:
+    """Writes an RGB image into folder/images; its path relative to the folder."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).convert("RGB").save(folder / "images" / name)
+    return f"images/{name}"
+
+
+def classify(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    """One digit an image."""
+    rows = [
+        f"{save(scaled(image, CLASS), folder, f'{number:04}.png')} {label}"
+        for number, (image, label) in enumerate(zip(images, labels, strict=True))
+    ]
+    (folder / "train.txt").write_text("\n".join(rows[:TRAIN]) + "\n")
+    (folder / "val.txt").write_text("\n".join(rows[TRAIN:]) + "\n")
+    (folder / "label.txt").write_text("".join(f"{digit} digit-{digit}\n" for digit in range(10)))
+
+
+def canvas(
+    rng: np.random.Generator, images: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, list[tuple[int, list[int]]]]:
+    """A canvas with one digit in up to four of its quarters: (image, [(label, [x, y, width, height])])."""
+    image, found, half = np.full((CANVAS, CANVAS), 255, np.uint8), [], CANVAS // 2
+    for quarter in rng.permutation(4)[: rng.integers(1, 5)]:
+        pick, side = rng.integers(len(images)), int(rng.integers(40, 73))
+        x = int(quarter % 2) * half + int(rng.integers(0, half - side))
+        y = int(quarter // 2) * half + int(rng.integers(0, half - side))
+        digit = scaled(images[pick], side)
+        image[y : y + side, x : x + side] = digit
+        inked_rows, inked_columns = np.nonzero((digit < 200).any(1))[0], np.nonzero((digit < 200).any(0))[0]
+        box = [x + int(inked_columns[0]), y + int(inked_rows[0]), int(np.ptp(inked_columns)) + 1, int(np.ptp(inked_rows)) + 1]
+        found.append((int(labels[pick]), box))
+    return image, found
+
+
+def detect(folder: Path, part: str, count: int, images: np.ndarray, labels: np.ndarray) -> None:
+    """Digits on canvases, in COCO's format."""
+    rng = np.random.default_rng(len(images))
+    pictures, boxes = [], []
+    for number in range(count):
+        image, found = canvas(rng, images, labels)
+        name = save(image, folder, f"{part}-{number:04}.png").removeprefix("images/")
+        pictures.append({"id": number, "file_name": name, "width": CANVAS, "height": CANVAS})
+        for label, box in found:
+            boxes.append(
+                {
+                    "id": len(boxes), "image_id": number, "category_id": label, "bbox": box,
+                    "area": box[2] * box[3], "iscrowd": 0, "segmentation": [],
+                }
+            )  # fmt: skip
+    categories = [{"id": digit, "name": f"digit-{digit}"} for digit in range(10)]
+    (folder / "annotations").mkdir(exist_ok=True)
+    text = json.dumps({"images": pictures, "annotations": boxes, "categories": categories})
+    (folder / "annotations" / f"instance_{part}.json").write_text(text)
+
+
+def text(folder: Path, part: str, count: int, images: np.ndarray, labels: np.ndarray) -> None:
+    """Digits in a row, for recognition of text."""
+    rng = np.random.default_rng(len(images))
+    rows = []
+    for number in range(count):
+        picks = rng.integers(0, len(images), rng.integers(3, 7))
+        image = np.concatenate([scaled(images[pick], TEXT_HEIGHT) for pick in picks], axis=1)
+        digits = "".join(str(labels[pick]) for pick in picks)
+        rows.append(f"{save(image, folder, f'{part}-{number:04}.png')}\t{digits}\n")
+    (folder / f"{part}.txt").write_text("".join(rows))
+    (folder / "dict.txt").write_text("".join(f"{digit}\n" for digit in range(10)))
+
+
+def main(folder: Path) -> None:
+    """Writes all three."""
+    digits = load_digits()
+    images, labels = digits.images, digits.target
+    order = np.random.default_rng(0).permutation(len(images))
+    images, labels = images[order], labels[order]
+    classify(folder / "classify", images, labels)
+    for part, chosen, count in (("train", slice(None, TRAIN), 400), ("val", slice(TRAIN, None), 100)):
+        detect(folder / "detect", part, count, images[chosen], labels[chosen])
+        text(folder / "text", part, 2 * count, images[chosen], labels[chosen])
+    print(f"wrote {folder}/classify, {folder}/detect and {folder}/text")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "digits"))
