@@ -440,6 +440,11 @@ class Nest:
             start: Any = fast_stop
             if begin:
                 start = self.lanes.intrinsic(b, "llvm.smax", I64, [fast_stop, c64(begin)])
+            if unroll == 4 and bounds and not isinstance(fast, ir.Constant):
+                # Of short rows most vectors are here, and masked stores are slow.
+                single = b.and_(fast, c64(-width))
+                final = emit_loop(b, start, single, width, final, make_body(1, frozenset(assumed)))
+                start = self.lanes.intrinsic(b, "llvm.smax", I64, [start, single])
             final = emit_loop(b, start, limit, width, final, make_body(1, NOTHING))
         if reduces:
             self.finish_accumulators(chosen, reduces, final, unroll)
@@ -803,6 +808,10 @@ class Nest:
             return self.load_slot(self.program.schedule.slots[value], value.type.dtype, coords, level)
         name = op.name
         b = level.hoist
+        if name == "arith.cmpi":
+            mask = self.prefix_mask(value, coords, b)
+            if mask is not None:
+                return mask
         if name == "tt.load":
             return self.load(op, coords, level)
         if name == "tt.make_range":
@@ -820,6 +829,24 @@ class Nest:
         if name == "tt.split":
             return self.eval(op.operands[0], (*coords, Coord(c64(value.index), 0)))
         return self.lanes.apply(b, op, [self.eval(o, coords) for o in op.operands])
+
+    def prefix_mask(self, value: Value, coords: Coords, b: ir.IRBuilder) -> Any:
+        """A comparison that holds for the first so many lanes, as bits of a mask register: however wide the compared numbers
+        are, one scalar instruction. None: it is another comparison, or the target has no such registers."""
+        own = [i for i, c in enumerate(coords) if c.lane]
+        if len(own) != 1 or self.width < 8 or not self.lanes.target.avx512:
+            return None
+        at, form = coords[own[0]], self.analysis.difference(value)
+        if form is None or form.coefs[own[0]].number != -1 or any(own[0] in t.dims for t in form.terms):
+            return None
+        total = self.offset_value(form, coords, skip=tuple(c.lane for c in coords))
+        left = b.sub(total, b.add(at.value, c64(at.offset)))
+        count = self.lanes.intrinsic(b, "llvm.smax", I64, [left, c64(0)])
+        count = self.lanes.intrinsic(b, "llvm.smin", I64, [count, c64(self.width)])
+        bits = self.lanes.intrinsic(b, "!llvm.x86.bmi.bzhi.64", I64, [c64(-1), count])
+        if self.width < 64:
+            bits = b.trunc(bits, ir.IntType(self.width))
+        return b.bitcast(bits, ir.VectorType(I1, self.width))
 
     def range(self, op: Op, coord: Coord, b: ir.IRBuilder) -> Any:
         start = op.attrs["start"] + coord.offset
