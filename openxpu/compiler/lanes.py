@@ -577,7 +577,7 @@ class Lanes:
             return self.intrinsic(b, _ROUNDING[name], type, args)
         if name == "roundeven":
             return self.intrinsic(b, "llvm.rint", type, args)
-        if name == "rsqrt":
+        if name == "rsqrt" and dtype == "f64":
             return b.fdiv(
                 self.constant(dtype, 1.0, lanes),
                 self.intrinsic(b, "llvm.sqrt", type, args),
