@@ -476,7 +476,9 @@ class _Dot:
             return
         # Panels get narrower by halves at the right edge; what is left in their right half is masked. Packed columns
         # are padded to one vector only: what lies behind them is read, and the masked accumulator drops it.
-        ragged = replace(kernel, masked_b=not packed, masked_acc=True)
+        # Where it is B that is masked, the sums behind its columns are those of zeros, and rows as wide as the tile have room
+        # for them: loads that follow find masked stores in the cache only, not in the store buffer.
+        ragged = replace(kernel, masked_b=not packed)
         begin: ir.Value = e.i64(0)
         vectors = self.vectors
         while vectors:
@@ -485,7 +487,8 @@ class _Dot:
             end = b.sub(self.n_valid, e.i64(edge)) if n_static is None else e.i64(n_static - edge)
             if not (n_static is not None and begin.constant >= n_static - edge):
                 with e.count_loop(b, begin, end, width, f"dot.n{vectors}") as column:
-                    run(column, replace(ragged, vectors=vectors))
+                    masked = packed or self.n % width != 0
+                    run(column, replace(ragged, vectors=vectors, masked_acc=masked))
                 if n_static is not None:
                     begin = e.i64(begin.constant + -(-(n_static - edge - begin.constant) // width) * width)
             if n_static is None and vectors > 1:

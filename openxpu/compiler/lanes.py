@@ -510,6 +510,22 @@ class Lanes:
                 return self._range(b, dtype, args, bits, kind == "maximum")
         return self.intrinsic(b, "llvm." + kind, args[0].type, args)
 
+    def extreme_so_far(self, b: ir.IRBuilder, name: str, dtype: str, total: Any, x: Any) -> Any:
+        """One step of a reduction by arith.maximumf or minimumf, where zeros of both signs are equal. x86's maximum is its
+        second operand beside a NaN: a total that is one stays, and whether x is one does not wait for the total."""
+        kind = name[6:9]
+        suffix = "pd" if dtype == "f64" else "ps"
+        function = {
+            512: f"avx512.{kind}.{suffix}.512",
+            256: f"avx.{kind}.{suffix}.256",
+            128: f"sse{2 if dtype == 'f64' else ''}.{kind}.{suffix}",
+        }.get(lanes_of(x) * (64 if dtype == "f64" else 32))
+        if dtype not in ("f32", "f64") or function is None or self.target.architecture != "x86_64":
+            return self._float_extreme(b, name, dtype, [total, x])
+        operands = [x, total, *([ir.Constant(I32, 4)] if "512" in function else [])]  # 4: rounding as it is
+        farther = self.intrinsic(b, f"!llvm.x86.{function}", x.type, operands)
+        return b.select(b.fcmp_unordered("uno", x, x), x, farther)
+
     def _range(self, b: ir.IRBuilder, dtype: str, args: list[Any], bits: int, largest: bool) -> Any:
         """vrangeps orders zeros by their signs, but gives the number beside a NaN: the sum of both is then the result.
         Half as many instructions as LLVM's own."""
@@ -561,7 +577,7 @@ class Lanes:
             return self.intrinsic(b, _ROUNDING[name], type, args)
         if name == "roundeven":
             return self.intrinsic(b, "llvm.rint", type, args)
-        if name == "rsqrt":
+        if name == "rsqrt" and dtype == "f64":
             return b.fdiv(
                 self.constant(dtype, 1.0, lanes),
                 self.intrinsic(b, "llvm.sqrt", type, args),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir
 
 from openxpu.compiler import printing
-from openxpu.compiler.affine import DimMap, Form, Poly, identity, operand_dims
+from openxpu.compiler.affine import DimMap, Form, Poly, compose, identity, operand_dims
 from openxpu.compiler.lanes import (
     I1,
     I8,
@@ -52,8 +52,10 @@ class Coord:
 
 ZERO = Coord(None)
 Coords = tuple[Coord, ...]
-Assumed = frozenset[tuple[Value, DimMap]]
+Conjunct = tuple[Value, DimMap]
+Assumed = frozenset[Conjunct]
 NOTHING: Assumed = frozenset()
+_KEEP_ZERO = ("arith.extf", "arith.extsi", "arith.extui", "arith.sitofp", "arith.uitofp", "math.absf", "math.absi")
 
 
 @dataclass(eq=False)
@@ -311,11 +313,16 @@ class Nest:
             or any(op.name != "tt.store" or len(op.operands) < 3 for op in step.roots)
         ):
             return c64(size)
-        b = self.levels[-1].hoist
+        masks = [self.analysis.conjuncts(op.operands[2], self.here) for op in step.roots]
+        return self.farthest(masks, d, chosen)
+
+    def farthest(self, masks: list[list[Conjunct]], d: int, chosen: dict[int, Coord]) -> Any:
+        """The index along d from which on, in each of the lists, some mask does not hold."""
+        b, size = self.levels[-1].hoist, self.shape[d]
         limit = None
-        for op in step.roots:
+        for conjuncts in masks:
             own = None
-            for c in self.analysis.conjuncts(op.operands[2], self.here):
+            for c in conjuncts:
                 bound = self.bound(c, d, chosen)
                 if bound is not None:
                     own = bound if own is None else self.lanes.intrinsic(b, "llvm.smin", I64, [own, bound])
@@ -323,6 +330,46 @@ class Nest:
                 return c64(size)
             limit = own if limit is None else self.lanes.intrinsic(b, "llvm.smax", I64, [limit, own])
         return self.clamp(b, limit, size)
+
+    def reduce_limit(self, d: int, chosen: dict[int, Coord]) -> tuple[Any, list[Any]]:
+        """Where a loop of a nest that only reduces may stop, and what each reduction then starts with beside its neutral
+        element: beyond, its operand is a constant that changes nothing, however often it is combined."""
+        size, reduces = self.shape[d], self.step.reduces
+        masks, starts = [], []
+        for op in reduces:
+            neutral = self.neutral(op)
+            number, conjuncts = self.outside(op.operands[0], self.here)
+            if neutral is None or number is None:
+                return c64(size), []
+            same = number == neutral[0] or number != number and neutral[0] != neutral[0]
+            if not same and op.regions[0].block.ops[0].name[6:9] not in ("max", "min"):
+                return c64(size), []
+            masks.append([c for c in conjuncts if d == self.step.lane or self.step.lane not in c[1]])
+            starts.append(None if same else number)
+        if self.step.keeps or self.copies or len(reduces) != len(self.step.roots):
+            return c64(size), []
+        limit = self.farthest(masks, d, chosen)
+        return (limit, [] if isinstance(limit, ir.Constant) else starts)
+
+    def outside(self, value: Value, dims: DimMap) -> tuple[Any, list[Conjunct]]:
+        """(number, masks): the value is this number wherever one of the masks does not hold."""
+        op = value.op
+        if op is None or is_stored(value):
+            return None, []
+        if op.name == "tt.load" and len(op.operands) > 2:
+            return op.operands[2].constant, self.analysis.conjuncts(op.operands[1], dims)
+        if op.name == "arith.select":
+            number, masks = op.operands[2].constant, self.analysis.conjuncts(op.operands[0], dims)
+            inner, more = self.outside(op.operands[1], dims)
+            return number, masks + more if inner == number else masks
+        if op.name in SHAPE_OPS:
+            where = operand_dims(value)
+            return (None, []) if where is None else self.outside(op.operands[0], compose(dims, where))
+        square = op.name in ("arith.mulf", "arith.muli") and op.operands[0] is op.operands[1]
+        if square or op.name in _KEEP_ZERO:
+            number, masks = self.outside(op.operands[0], dims)
+            return (number, masks) if number == 0 or op.name == "arith.extf" else (None, [])
+        return None, []
 
     def lane_loop(self, chosen: dict[int, Coord]) -> None:
         """The innermost loop along the lanes, with reductions along it if there are any."""
@@ -353,7 +400,10 @@ class Nest:
         if bounds:
             fast = self.clamp(level.hoist, fast, size)
         reduces = [] if self.copies else step.reduces
-        carried = self.start_accumulators(chosen, reduces, unroll)
+        starts: list[Any] = []
+        if reduces:
+            limit, starts = self.reduce_limit(d, chosen)
+        carried = self.start_accumulators(reduces, unroll, limit, starts)
         begin = 0
         if reduces and carried is None:
             # No neutral element is known: the first vectors start the accumulators.
@@ -390,6 +440,11 @@ class Nest:
             start: Any = fast_stop
             if begin:
                 start = self.lanes.intrinsic(b, "llvm.smax", I64, [fast_stop, c64(begin)])
+            if unroll == 4 and bounds and not isinstance(fast, ir.Constant):
+                # Of short rows most vectors are here, and masked stores are slow.
+                single = b.and_(fast, c64(-width))
+                final = emit_loop(b, start, single, width, final, make_body(1, frozenset(assumed)))
+                start = self.lanes.intrinsic(b, "llvm.smax", I64, [start, single])
             final = emit_loop(b, start, limit, width, final, make_body(1, NOTHING))
         if reduces:
             self.finish_accumulators(chosen, reduces, final, unroll)
@@ -452,14 +507,11 @@ class Nest:
             fast = self.lanes.intrinsic(level.hoist, "llvm.smin", I64, [fast, bound])
         if bounds:
             fast = self.clamp(level.hoist, fast, size)
-        accumulators = []
-        neutral = all(self.neutral(op) is not None for op in reduces)
+        limit, starts = self.reduce_limit(axis, chosen)
+        accumulators = self.start_accumulators(reduces, len(rows), limit, starts)
         begin = 0
-        if neutral:
-            for op in reduces:
-                for _ in rows:
-                    accumulators.extend(self.neutral_registers(op))
-        else:
+        if accumulators is None:
+            accumulators = []
             begin = 1
             depth = self.push(b)
             firsts = [self.coords({**r, axis: Coord(c64(0), depth, axis)}) for r in rows]
@@ -491,7 +543,7 @@ class Nest:
         final = emit_loop(b, c64(begin), fast, 1, accumulators, make_body(frozenset(assumed)))
         if bounds:
             start = self.lanes.intrinsic(b, "llvm.smax", I64, [fast, c64(begin)]) if begin else fast
-            final = emit_loop(b, start, c64(size), 1, final, make_body(NOTHING))
+            final = emit_loop(b, start, limit, 1, final, make_body(NOTHING))
         at = 0
         for op in reduces:
             n = len(op.operands)
@@ -549,6 +601,9 @@ class Nest:
         """One application of the combine region to registers."""
         block = op.regions[0].block
         width = lanes_of(left[0])
+        if block.ops[0].name in ("arith.maximumf", "arith.minimumf") and self.neutral(op) is not None:
+            extreme = self.lanes.extreme_so_far(b, block.ops[0].name, op.operands[0].type.dtype, left[0], right[0])
+            return [self.lanes.splat(b, extreme, width)]
         out = self.straight(b, block, dict(zip(block.args, left + right, strict=True)))
         return [self.lanes.splat(b, value, width) for value in out]
 
@@ -578,14 +633,20 @@ class Nest:
         return [value_of(o) for o in block.terminator.operands]
 
     def start_accumulators(
-        self, chosen: dict[int, Coord], reduces: list[Op], unroll: int
+        self, reduces: list[Op], count: int, limit: Any, starts: list[Any]
     ) -> list[Any] | None:
+        """`count` registers for each reduction, or None where one has no neutral element."""
         if any(self.neutral(op) is None for op in reduces):
             return None
-        out = []
-        for op in reduces:
-            for _ in range(unroll):
-                out.extend(self.neutral_registers(op))
+        b = self.levels[-1].b
+        out: list[Any] = []
+        for i, op in enumerate(reduces):
+            registers = self.neutral_registers(op)
+            if starts and starts[i] is not None:
+                passed = b.icmp_signed("<", limit, c64(self.shape[op.attrs["axis"]]))
+                beyond = self.lanes.constant(op.operands[0].type.dtype, starts[i], self.width)
+                registers = [b.select(passed, beyond, registers[0])]
+            out.extend(registers * count)
         return out
 
     def first_accumulators(self, chosen: dict[int, Coord], reduces: list[Op]) -> list[Any]:
@@ -636,13 +697,11 @@ class Nest:
             width = lanes_of(values[0])
             while width > 1:
                 half = width // 2
-                low = ir.Constant(ir.VectorType(I32, half), [ir.Constant(I32, i) for i in range(half)])
-                high = ir.Constant(
-                    ir.VectorType(I32, half),
-                    [ir.Constant(I32, half + i) for i in range(half)],
+                lanes = max(half, min(4, width if width > 2 else lanes_of(values[0])))  # below four, the lower ones count
+                lows, highs = (
+                    [b.shuffle_vector(v, v, ir.Constant(ir.VectorType(I32, lanes), [I32(at + i % half) for i in range(lanes)])) for v in values]
+                    for at in (0, half)
                 )
-                lows = [b.shuffle_vector(v, v, low) for v in values]
-                highs = [b.shuffle_vector(v, v, high) for v in values]
                 values = self.combine(b, op, lows, highs)
                 width = half
             if lanes_of(values[0]):
@@ -749,6 +808,10 @@ class Nest:
             return self.load_slot(self.program.schedule.slots[value], value.type.dtype, coords, level)
         name = op.name
         b = level.hoist
+        if name == "arith.cmpi":
+            mask = self.prefix_mask(value, coords, b)
+            if mask is not None:
+                return mask
         if name == "tt.load":
             return self.load(op, coords, level)
         if name == "tt.make_range":
@@ -766,6 +829,24 @@ class Nest:
         if name == "tt.split":
             return self.eval(op.operands[0], (*coords, Coord(c64(value.index), 0)))
         return self.lanes.apply(b, op, [self.eval(o, coords) for o in op.operands])
+
+    def prefix_mask(self, value: Value, coords: Coords, b: ir.IRBuilder) -> Any:
+        """A comparison that holds for the first so many lanes, as bits of a mask register: however wide the compared numbers
+        are, one scalar instruction. None: it is another comparison, or the target has no such registers."""
+        own = [i for i, c in enumerate(coords) if c.lane]
+        if len(own) != 1 or self.width < 8 or not self.lanes.target.avx512:
+            return None
+        at, form = coords[own[0]], self.analysis.difference(value)
+        if form is None or form.coefs[own[0]].number != -1 or any(own[0] in t.dims for t in form.terms):
+            return None
+        total = self.offset_value(form, coords, skip=tuple(c.lane for c in coords))
+        left = b.sub(total, b.add(at.value, c64(at.offset)))
+        count = self.lanes.intrinsic(b, "llvm.smax", I64, [left, c64(0)])
+        count = self.lanes.intrinsic(b, "llvm.smin", I64, [count, c64(self.width)])
+        bits = self.lanes.intrinsic(b, "!llvm.x86.bmi.bzhi.64", I64, [c64(-1), count])
+        if self.width < 64:
+            bits = b.trunc(bits, ir.IntType(self.width))
+        return b.bitcast(bits, ir.VectorType(I1, self.width))
 
     def range(self, op: Op, coord: Coord, b: ir.IRBuilder) -> Any:
         start = op.attrs["start"] + coord.offset

@@ -11,6 +11,8 @@ from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported, dtype_constexpr
 from openxpu.ops.pointwise import plan_map, plan_map_reduced
 from openxpu.ops.reduce import accumulation_dtype, power_of_two, require_contiguous
 
+_SHORT_PLANE = 64  # pixels
+
 
 def _per_channel(values: Tensor, ndim: int, axis: int) -> Tensor:
     """One number for each channel as a tensor of `ndim` dimensions."""
@@ -61,7 +63,16 @@ def plan_affine_channel_grad(
     b: PlanBuilder, x: Tensor, scale: Tensor, d: Tensor, dx: Tensor | None, dscale: Tensor | None,
     dbias: Tensor | None, channels_last: bool = False,
 ) -> None:  # fmt: skip
-    """That of a batch norm whose statistics are fixed at 0 and 1."""
+    """That of a batch norm whose statistics are fixed at 0 and 1, or, where a channel's planes are too short to be walked
+    one by one, a product and two sums."""
+    axis = x.ndim - 1 if channels_last else 1
+    if math.prod(x.shape[axis + 1 :]) < _SHORT_PLANE:
+        if dx is not None:
+            plan_map(b, "elementwise.multiply", [d, _per_channel(scale, x.ndim, axis)], dx)
+        for out, function, inputs in ((dscale, "multiply", [x, d]), (dbias, "first", [d])):
+            if out is not None:
+                plan_map_reduced(b, f"elementwise.{function}", inputs, x.shape, _per_channel(out, x.ndim, axis))
+        return
     mean, variance = b.scratch(scale.shape, scale.dtype), b.scratch(scale.shape, scale.dtype)
     b.zero(mean)
     plan_full(b, variance, 1.0)

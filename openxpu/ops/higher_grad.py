@@ -58,22 +58,22 @@ def _plan_sum(
     """out = the sum of function(saved) times factors. A term with an absent factor is zero."""
     if out is None:
         return
+    present = [term for term in terms if all(factor is not None for factor in term[1])]
     total: Tensor | None = None
-    for (function, numbers), factors in terms:
-        given = [factor for factor in factors if factor is not None]
-        if len(given) < len(factors):
-            continue
+    for i, ((function, numbers), factors) in enumerate(present):
         value = b.scratch(saved.shape, compute_dtype(saved.dtype))
         plan_map(b, f"higher_grad.{function}", [saved], value, numbers, effort=4)
-        for factor in given:
+        *more, last = [factor for factor in factors if factor is not None]
+        for factor in more:
             plan_map(b, "elementwise.multiply", [value, factor], value)
-        if total is not None:
-            plan_map(b, "elementwise.add", [total, value], value)
+        target = out if i == len(present) - 1 else value
+        if total is None:
+            plan_map(b, "elementwise.multiply", [value, last], target)
+        else:
+            plan_map(b, "higher_grad.product_and", [value, last, total], target)
         total = value
     if total is None:
         b.zero(out)
-    else:
-        plan_map(b, "elementwise.first", [total], out)
 
 
 def plan_double_grad(

@@ -31,6 +31,7 @@ def plan_hsigmoid_loss(
         "hsigmoid.loss", samples, x, labels, w, bias, path, code, out, costs, features, costs.shape[1], classes,
         cost=4 * costs.numel * features, TABLE=path is not None, BIAS=bias is not None,
         ACC=dtype_constexpr(accumulation_dtype(x.dtype)), BLOCK=_block(features),
+        STEPS=max(power_of_two(costs.shape[1]), 16),
     )  # fmt: skip
 
 
@@ -58,6 +59,7 @@ def plan_hsigmoid_loss_grad(
         "hsigmoid.gradient", samples, x, labels, w, path, code, costs, d, dx, nodes, scores, updates, features, steps, classes,
         cost=6 * costs.numel * features, TABLE=path is not None, WANT_X=dx is not None, WANT_W=dw is not None,
         ACC=dtype_constexpr(acc), BLOCK=_block(features),
+        STEPS=max(power_of_two(costs.shape[1]), 16),
     )  # fmt: skip
     index = nodes.reshape(samples * steps)
     for target, rows in ((dw, updates), (dbias, scores.reshape(samples * steps, 1))):

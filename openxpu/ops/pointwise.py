@@ -313,11 +313,13 @@ def plan_map(
     cols, *lanes = dims.pop()
     # Rows are a dimension that is long enough to make the address arithmetic of a program worth while.
     rows, *row_steps = (1, 0, 0, 0, 0)
+    within = 1
     if dims:
         chosen = len(dims) - 1
         if dims[chosen][0] < _SHORT_ROWS:
             chosen = max(range(len(dims)), key=lambda d: (dims[d][0], d))
         rows, *row_steps = dims.pop(chosen)
+        within = math.prod(extent for extent, *_ in dims[chosen:])
     outer = math.prod(extent for extent, *_ in dims)
     cols_each = cols if rows * cols <= _PROGRAM_ELEMENTS else min(cols, _PROGRAM_ELEMENTS)
     rows_each = min(rows, max(1, _PROGRAM_ELEMENTS // cols_each))
@@ -326,7 +328,7 @@ def plan_map(
     unit = [step if step in (0, 1, 2) else None for step in lanes]
     b.launch(
         "pointwise.strided", (outer * chunks, -(-cols // cols_each)), *pointers, outer_dims,
-        rows, cols, chunks, rows_each, cols_each, *row_steps, *lanes, *values, cost=cost,
+        rows, cols, chunks, within, rows_each, cols_each, *row_steps, *lanes, *values, cost=cost,
         **shared, XS=unit[0], YS=unit[1], ZS=unit[2], OS=unit[3], OUTER=len(dims), BLOCK=together or _block(cols),
     )  # fmt: skip
 

@@ -37,7 +37,7 @@ def sqrt(x):
 
 @triton.jit
 def rsqrt(x):
-    return 1.0 / tl.sqrt(x)
+    return tl.rsqrt(x)
 
 
 @triton.jit

@@ -6,6 +6,11 @@ from openxpu.ops.kernels.elementary import power, sigmoid
 
 
 @triton.jit
+def product_and(x, factor, total):
+    return x * factor + total
+
+
+@triton.jit
 def sine(x):
     return tl.sin(x)
 

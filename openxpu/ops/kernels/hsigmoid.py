@@ -27,11 +27,13 @@ def step(labels, path, code, i, j, steps, classes, going, TABLE: tl.constexpr):
 @triton.jit
 def loss(
     x, labels, w, bias, path, code, out, costs, features, steps, classes,
-    TABLE: tl.constexpr, BIAS: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+    TABLE: tl.constexpr, BIAS: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
     """One sample a program. costs [samples, steps] gets log(1 + exp(score)) of each step."""
     i = tl.program_id(0).to(tl.int64)
-    total = tl.zeros((), ACC)
+    lane = tl.arange(0, STEPS)
+    scores = tl.zeros((STEPS,), ACC)
+    taken = tl.zeros((STEPS,), ACC)  # what counts: the score, or minus the score
     going = i >= 0
     for j in range(0, steps):
         going, node, bit = step(labels, path, code, i, j, steps, classes, going, TABLE)
@@ -44,8 +46,11 @@ def loss(
         if BIAS:
             score += tl.load(bias + node).to(ACC)
         score = tl.where(going, tl.minimum(tl.maximum(score, -40.0), 40.0), 0.0)
-        tl.store(costs + i * steps + j, log1p(tl.exp(score)).to(costs.dtype.element_ty))
-        total += log1p(tl.exp(tl.where(bit > 0, -score, score)))
+        scores = tl.where(lane == j, score, scores)
+        taken = tl.where(lane == j, tl.where(bit > 0, -score, score), taken)
+    mask = lane < steps
+    tl.store(costs + i * steps + lane, log1p(tl.exp(scores)).to(costs.dtype.element_ty), mask=mask)
+    total = tl.sum(tl.where(mask, log1p(tl.exp(taken)), 0.0), axis=0)
     tl.store(out + i, total.to(out.dtype.element_ty))
 
 
@@ -53,18 +58,21 @@ def loss(
 def gradient(
     x, labels, w, path, code, costs, d, dx, nodes, scores, updates, features, steps, classes,
     TABLE: tl.constexpr, WANT_X: tl.constexpr, WANT_W: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+    STEPS: tl.constexpr,
 ):  # fmt: skip
     """nodes and scores [samples, steps]: the node of each step and the gradient of its score; updates [samples, steps,
     features]: what the node's weights get. One sample a program."""
     i = tl.program_id(0).to(tl.int64)
-    above = tl.load(d + i).to(ACC)
+    lane = tl.arange(0, STEPS)
+    turns = tl.zeros((STEPS,), tl.int32)  # 1 + the decision, 0 where there is no step
     going = i >= 0
     for j in range(0, steps):
         going, node, bit = step(labels, path, code, i, j, steps, classes, going, TABLE)
-        cost = tl.load(costs + i * steps + j).to(ACC)
-        g = tl.where(going, tl.where(bit > 0, -tl.exp(-cost), -expm1(-cost)) * above, 0.0)
         tl.store(nodes + i * steps + j, node)
-        tl.store(scores + i * steps + j, g)
+        turns = tl.where(lane == j, tl.where(going, 1 + bit, 0), turns)
+    cost = tl.load(costs + i * steps + lane, mask=lane < steps, other=0).to(ACC)
+    slope = tl.where(turns > 1, -tl.exp(-cost), -expm1(-cost)) * tl.load(d + i).to(ACC)
+    tl.store(scores + i * steps + lane, tl.where(turns > 0, slope, 0.0), mask=lane < steps)
     for start in range(0, features, BLOCK):
         k = start + tl.arange(0, BLOCK)
         mask = k < features

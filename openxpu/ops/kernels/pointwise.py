@@ -123,18 +123,22 @@ def flat(
 
 @triton.jit
 def strided(
-    x, y, z, out, table, rows, cols, chunks, rows_each, cols_each, xr, yr, zr, outr, xs, ys, zs, outs, a, b, c,
+    x, y, z, out, table, rows, cols, chunks, within, rows_each, cols_each, xr, yr, zr, outr, xs, ys, zs, outs, a, b, c,
     FN: tl.constexpr, INPUTS: tl.constexpr, SCALARS: tl.constexpr, COMPUTE: tl.constexpr,
     PAIRS: tl.constexpr, XS: tl.constexpr, YS: tl.constexpr, ZS: tl.constexpr, OS: tl.constexpr,
     OUTER: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Any strides. A program takes a chunk of rows of one outer index, and a range of columns.
+    """Any strides. A program takes a chunk of rows of one outer index, and a range of columns; the `within` indices that lie
+    inside the rows' dimension come one after the other, so that a chunk is done before the next one begins.
 
     xr.. are the strides of rows, XS.. those of columns when they are 0 or 1 (None: the runtime strides xs..).
     `table` holds for each of the OUTER further dimensions, innermost first: extent, stride of x, of y, of z, of out."""
     program = tl.program_id(0).to(tl.int64)
-    rest = program // chunks
-    first = (program - rest * chunks) * rows_each
+    rest = program // (chunks * within)
+    program -= rest * (chunks * within)
+    chunk = program // within
+    rest = rest * within + program - chunk * within
+    first = chunk * rows_each
     last = tl.minimum(first + rows_each, rows)
     begin = tl.program_id(1).to(tl.int64) * cols_each
     end = tl.minimum(begin + cols_each, cols)

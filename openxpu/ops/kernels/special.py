@@ -159,24 +159,121 @@ DIGAMMA = tl.constexpr(
         -2.3877901082188627e-18,
     )
 )
+# log(gamma(x)) / ((x - 1) (x - 2)) for 1 <= x <= 2 in powers of t = 2 x - 3, to fourteen digits.
+LGAMMA = tl.constexpr(
+    (
+        0.48312895054098169,
+        -0.072979947957069462,
+        0.015727850268511797,
+        -0.0039135609416092564,
+        0.0010498186678746813,
+        -0.00029455064626781287,
+        8.5100868993090327e-5,
+        -2.5094671762731625e-5,
+        7.5115679946364144e-6,
+        -2.2731228952340974e-6,
+        6.9434420765944785e-7,
+        -2.1593716212090144e-7,
+        6.7058803912432091e-8,
+        -1.8477055709264125e-8,
+        5.6622441808802801e-9,
+        -3.1477053319614963e-9,
+        1.0203875004865459e-9,
+    )
+)
 
 
 @triton.jit
-def chebyshev(t, TABLE: tl.constexpr):
-    """The sum of TABLE[i] T_i(t), by Clenshaw's recurrence."""
+def chebyshev(t, TABLE: tl.constexpr, TERMS: tl.constexpr):
+    """The sum of the first TERMS of TABLE[i] T_i(t), by Clenshaw's recurrence."""
     b1 = t * 0.0
     b2 = t * 0.0
-    for i in tl.static_range(len(TABLE) - 1):
-        b0 = 2.0 * t * b1 - b2 + TABLE[len(TABLE) - 1 - i]
+    for i in tl.static_range(TERMS - 1):
+        b0 = 2.0 * t * b1 - b2 + TABLE[TERMS - 1 - i]
         b2 = b1
         b1 = b0
     return t * b1 - b2 + TABLE[0]
 
 
 @triton.jit
+def _log(x):
+    """The logarithm of f64 for f32: of x = 2^e m with m about one, by the series of the inverse hyperbolic tangent. x > 0,
+    not denormal; infinity is a large number."""
+    shifted = x.to(tl.int64, bitcast=True) + (0x3FF0000000000000 - 0x3FE6A09E667F3BCD)  # the latter is sqrt(1/2)
+    e = ((shifted >> 52) - 1023).to(tl.float64)
+    m = ((shifted & 0xFFFFFFFFFFFFF) + 0x3FE6A09E667F3BCD).to(tl.float64, bitcast=True)
+    s = (m - 1.0) / (m + 1.0)
+    z = s * s
+    p = z * 0.0 + 2.0 / 17.0
+    for i in tl.static_range(7):
+        p = p * z + 2.0 / (15 - 2 * i)
+    return e * 0.6931471805599453 + (p * z * s + 2.0 * s)
+
+
+@triton.jit
+def _exp(x):
+    """The exponential of f64 for f32: zero and infinity beyond the range of f32."""
+    inside = tl.abs(x) < 700.0
+    n = tl.where(inside, tl.floor(x * 1.4426950408889634 + 0.5), 0.0)
+    r = x - n * 0.6931471805599453
+    p = r * 0.0 + 1.0 / 39916800.0
+    p = (p * r + 1.0 / 3628800.0) * r + 1.0 / 362880.0
+    p = (p * r + 1.0 / 40320.0) * r + 1.0 / 5040.0
+    p = (p * r + 1.0 / 720.0) * r + 1.0 / 120.0
+    p = (p * r + 1.0 / 24.0) * r + 1.0 / 6.0
+    p = (p * r + 0.5) * r + 1.0
+    p = p * r + 1.0
+    power = ((n.to(tl.int64) + 1023) << 52).to(tl.float64, bitcast=True)
+    return tl.where(inside, p * power, tl.where(x < 0, 0.0, x * float("inf")))
+
+
+@triton.jit
+def _log_gamma(x):
+    """log(gamma(x)) in f64 for f32, x >= 1/2: from 6 on by Stirling's series; below it x comes down into [1, 2) by recurrence."""
+    y = x
+    product = x * 0.0 + 1.0
+    for _ in tl.static_range(4):
+        step = y >= 2.0
+        y = tl.where(step, y - 1.0, y)
+        product = tl.where(step, product * y, product)
+    product = tl.where(x < 1.0, 1.0 / x, product)
+    y = tl.where(x < 1.0, x + 1.0, y)
+    far = x >= 6.0
+    log = _log(tl.where(far, x, product))
+    t = 2.0 * y - 3.0
+    p = t * 0.0 + LGAMMA[16]
+    for i in tl.static_range(16):
+        p = p * t + LGAMMA[15 - i]
+    near = p * ((y - 1.0) * (y - 2.0)) + log
+    r = 1.0 / x
+    z = r * r
+    q = z * 6.41025641025641025641e-3 - 1.91752691752691752692e-3
+    q = (q * z + 8.41750841750841750842e-4) * z - 5.95238095238095238095e-4
+    q = (q * z + 7.93650793650793650794e-4) * z - 2.77777777777777777778e-3
+    q = q * z + 8.33333333333333333333e-2
+    return tl.where(far, (x - 0.5) * (log - 1.0) + 0.41893853320467274178 + q * r, near)
+
+
+@triton.jit
 def lgamma(x):
-    """log |gamma(x)|."""
-    return _libm("lgamma", x)
+    """log |gamma(x)|; in f32 reflected below one half."""
+    if x.dtype == tl.float64:
+        value = _libm("lgamma", x)
+    else:
+        w = tl.where(tl.abs(x) < float("inf"), x, 1.0).to(tl.float64)
+        low = w < 0.5
+        value = _log_gamma(tl.where(low, 1.0 - w, w))
+        r = w - tl.floor(w + 0.5)
+        z = r * r * (PI * PI)
+        p = z * 0.0 + 1.0
+        for i in tl.static_range(8):
+            p = 1.0 - p * z * (1.0 / ((16 - 2 * i) * (17 - 2 * i)))
+        sine = tl.abs(r) * p  # sin(pi r) / pi
+        pole = sine == 0.0
+        value = tl.where(low, -_log(tl.where(pole, 1.0, sine)) - value, value)
+        value = tl.where((low & pole) | (tl.abs(x) == float("inf")), float("inf"), tl.where(x == x, value, x))
+        value = value.to(tl.float32)
+    return value
 
 
 @triton.jit
@@ -208,7 +305,7 @@ def digamma(x):
         distance = (x - 1.4616321449683622) - 9.549995429965697e-17
     else:
         distance = (x - 1.4616321325302124) - 1.2438149938918909e-08
-    value = tl.where((x >= 1.0) & (x <= 2.0), distance * chebyshev(2.0 * x - 3.0, DIGAMMA), value)
+    value = tl.where((x >= 1.0) & (x <= 2.0), distance * chebyshev(2.0 * x - 3.0, DIGAMMA, 24), value)
     value = tl.where(x == float("inf"), x, value)
     value = tl.where((x < 0) & (x == tl.floor(x)), float("nan"), value)
     return tl.where(x == 0, -1.0 / x, value)
@@ -295,38 +392,58 @@ def erfinv(x):
 
 
 @triton.jit
+def _bessel(x, ORDER: tl.constexpr):
+    """exp(-|x|) I0(x), or I1: in f64, since the long recurrences would lose a digit, with the terms that the type of x needs."""
+    size = tl.abs(x).to(tl.float64)
+    far = tl.where(size > 8.0, size, 8.0)
+    near = tl.where(size > 8.0, 8.0, size) * 0.25 - 1.0
+    double: tl.constexpr = x.dtype == tl.float64
+    if ORDER == 0:
+        large = chebyshev(16.0 / far - 1.0, I0_LARGE, 24 if double else 9)
+        small = chebyshev(near, I0_SMALL, 28 if double else 20)
+    else:
+        large = chebyshev(16.0 / far - 1.0, I1_LARGE, 24 if double else 9)
+        small = chebyshev(near, I1_SMALL, 28 if double else 20) * size
+    value = tl.where(size > 8.0, large / tl.sqrt(far), small)
+    if ORDER == 1:
+        value = tl.where(x < 0, -value, value)
+    return tl.where(x != x, x, value)
+
+
+@triton.jit
 def i0e(x):
     """exp(-|x|) I0(x)."""
-    size = tl.abs(x)
-    far = tl.where(size > 8.0, size, 8.0)
-    large = chebyshev(16.0 / far - 1.0, I0_LARGE) / tl.sqrt(far)
-    small = chebyshev(tl.where(size > 8.0, 8.0, size) * 0.25 - 1.0, I0_SMALL)
-    value = tl.where(size > 8.0, large, small)
-    return tl.where(x != x, x, value)
+    return _bessel(x, 0)
+
+
+@triton.jit
+def _exp_half(x):
+    """exp(|x| / 2) in f64."""
+    half = tl.abs(x).to(tl.float64) * 0.5
+    if x.dtype == tl.float64:
+        value = tl.exp(half)
+    else:
+        value = _exp(half)
+    return value
 
 
 @triton.jit
 def i0(x):
     """The modified Bessel function of the first kind of order 0."""
-    half = tl.exp(tl.abs(x) * 0.5)
+    half = _exp_half(x)
     return (i0e(x) * half) * half
 
 
 @triton.jit
 def i1e(x):
     """exp(-|x|) I1(x)."""
-    size = tl.abs(x)
-    far = tl.where(size > 8.0, size, 8.0)
-    large = chebyshev(16.0 / far - 1.0, I1_LARGE) / tl.sqrt(far)
-    small = chebyshev(tl.where(size > 8.0, 8.0, size) * 0.25 - 1.0, I1_SMALL) * size
-    value = tl.where(size > 8.0, large, small)
-    return tl.where(x != x, x, tl.where(x < 0, -value, value))
+    return _bessel(x, 1)
 
 
 @triton.jit
 def i1(x):
     """The modified Bessel function of the first kind of order 1."""
-    half = tl.exp(tl.abs(x) * 0.5)
+    half = _exp_half(x)
     return (i1e(x) * half) * half
 
 
@@ -376,9 +493,14 @@ def _gamma_fraction(a, x, scale, EPS: tl.constexpr):
 
 
 @triton.jit
-def _gamma_density(a, x):
-    """x^a exp(-x) / gamma(a); from a = 10 on by Stirling's series, so that the large logarithms do not cancel."""
-    direct = tl.exp(a * tl.log(x) - x - _libm("lgamma", a))
+def _gamma_density(a, x, SHORT: tl.constexpr = False):
+    """x^a exp(-x) / gamma(a), in f64 or (SHORT) to eleven digits; from a = 10 on by Stirling's series, so that the large logarithms do not cancel."""
+    if SHORT:
+        direct = a * _exp(a * _log(x) - x - _log_gamma(a + 1.0))
+        far = _log(x / a)
+    else:
+        direct = tl.exp(a * tl.log(x) - x - _libm("lgamma", a))
+        far = tl.log(x / a)
     mu = (x - a) / a
     s = mu / (2.0 + mu)
     z = s * s
@@ -386,13 +508,14 @@ def _gamma_density(a, x):
     for i in tl.static_range(17):
         p = p * z + 1.0 / (35 - 2 * i)
     # mu - log(1 + mu), for 1 + mu near 1 by log(1 + mu) = 2 artanh(s)
-    drop = tl.where(tl.abs(s) < 0.34, mu * s - 2.0 * s * z * p, mu - tl.log(x / a))
+    drop = tl.where(tl.abs(s) < 0.34, mu * s - 2.0 * s * z * p, mu - far)
     r = 1.0 / (a * a)
     q = r * 6.41025641025641025641e-3 - 1.91752691752691752692e-3
     q = (q * r + 8.41750841750841750842e-4) * r - 5.95238095238095238095e-4
     q = (q * r + 7.93650793650793650794e-4) * r - 2.77777777777777777778e-3
     q = (q * r + 8.33333333333333333333e-2) / a
-    stirling = tl.exp(-a * drop - q) * tl.sqrt(a * 0.15915494309189533577)
+    exponent = -a * drop - q
+    stirling = (_exp(exponent) if SHORT else tl.exp(exponent)) * tl.sqrt(a * 0.15915494309189533577)
     return tl.where(a < 10.0, direct, stirling)
 
 
@@ -414,7 +537,7 @@ def _gamma_upper(a, x, EPS: tl.constexpr):
     good = (a > 0) & (x > 0) & (a < float("inf")) & (x < float("inf"))
     sa = tl.where(good, a, 1.0)
     sx = tl.where(good, x, 1.0)
-    scale = _gamma_density(sa, sx)
+    scale = _gamma_density(sa, sx, EPS > 1e-12)
     low = (sx <= sa) | (sx < (0.1 if EPS < 1e-12 else 1.0))
     # Each formula sees a harmless point where the other one holds, so that none keeps the loop going.
     series = _gamma_series(tl.where(low, sa, 1.0), tl.where(low, sx, 0.5), scale, EPS)
@@ -463,13 +586,13 @@ def _over(y, x):
 
 @triton.jit
 def i1_grad(x, out, d):
-    return d * (i0(x) - _over(out, x))
+    return d * (i0(x) - _over(out.to(tl.float64), x))
 
 
 @triton.jit
 def i1e_grad(x, out, d):
     sign = tl.where(x < 0, -1.0, tl.where(x == 0, 0.0, 1.0))
-    return d * (i0e(x) - out * sign - _over(out, x))
+    return d * (i0e(x) - out * sign - _over(out.to(tl.float64), x))
 
 
 @triton.jit
