@@ -341,7 +341,7 @@ class Nest:
             number, conjuncts = self.outside(op.operands[0], self.here)
             if neutral is None or number is None:
                 return c64(size), []
-            same = number == neutral[0] or number != number and neutral[0] != neutral[0]
+            same = number == neutral[0] or (math.isnan(number) and math.isnan(neutral[0]))
             if not same and op.regions[0].block.ops[0].name[6:9] not in ("max", "min"):
                 return c64(size), []
             masks.append([c for c in conjuncts if d == self.step.lane or self.step.lane not in c[1]])
