@@ -95,8 +95,13 @@ def _models(arguments: argparse.Namespace) -> int:
 def _certify(arguments: argparse.Namespace) -> int:
     from openxpu.certify.command import Order, run
 
+    names = list(arguments.models)
+    if arguments.smoke:
+        from openxpu.models import SMOKE
+
+        names += SMOKE
     order = Order(
-        names=tuple(arguments.models),
+        names=tuple(names),
         tasks=tuple(arguments.task),
         inputs=tuple(arguments.input),
         mode=arguments.mode,
@@ -233,6 +238,7 @@ def _parser() -> argparse.ArgumentParser:
         "models", nargs="*", metavar="MODEL", help="a name, 'resnet*', or my.module:build with --input"
     )
     certify.add_argument("--all", action="store_true", help="every model that can be built here")
+    certify.add_argument("--smoke", action="store_true", help="twenty small models of all tasks, in minutes")
     certify.add_argument(
         "--task", action="append", default=[], metavar="TASK", help="such as detection; may be repeated"
     )

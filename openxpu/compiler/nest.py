@@ -7,6 +7,7 @@ unmasked, several vectors at a time, as far as every prefix mask (`offs < n`) ho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,15 @@ Coords = tuple[Coord, ...]
 Conjunct = tuple[Value, DimMap]
 Assumed = frozenset[Conjunct]
 NOTHING: Assumed = frozenset()
-_KEEP_ZERO = ("arith.extf", "arith.extsi", "arith.extui", "arith.sitofp", "arith.uitofp", "math.absf", "math.absi")
+_KEEP_ZERO = (
+    "arith.extf",
+    "arith.extsi",
+    "arith.extui",
+    "arith.sitofp",
+    "arith.uitofp",
+    "math.absf",
+    "math.absi",
+)
 
 
 @dataclass(eq=False)
@@ -602,7 +611,9 @@ class Nest:
         block = op.regions[0].block
         width = lanes_of(left[0])
         if block.ops[0].name in ("arith.maximumf", "arith.minimumf") and self.neutral(op) is not None:
-            extreme = self.lanes.extreme_so_far(b, block.ops[0].name, op.operands[0].type.dtype, left[0], right[0])
+            extreme = self.lanes.extreme_so_far(
+                b, block.ops[0].name, op.operands[0].type.dtype, left[0], right[0]
+            )
             return [self.lanes.splat(b, extreme, width)]
         out = self.straight(b, block, dict(zip(block.args, left + right, strict=True)))
         return [self.lanes.splat(b, value, width) for value in out]
@@ -697,9 +708,20 @@ class Nest:
             width = lanes_of(values[0])
             while width > 1:
                 half = width // 2
-                lanes = max(half, min(4, width if width > 2 else lanes_of(values[0])))  # below four, the lower ones count
+                lanes = max(
+                    half, min(4, width if width > 2 else lanes_of(values[0]))
+                )  # below four, the lower ones count
                 lows, highs = (
-                    [b.shuffle_vector(v, v, ir.Constant(ir.VectorType(I32, lanes), [I32(at + i % half) for i in range(lanes)])) for v in values]
+                    [
+                        b.shuffle_vector(
+                            v,
+                            v,
+                            ir.Constant(
+                                ir.VectorType(I32, lanes), [I32(at + i % half) for i in range(lanes)]
+                            ),
+                        )
+                        for v in values
+                    ]
                     for at in (0, half)
                 )
                 values = self.combine(b, op, lows, highs)

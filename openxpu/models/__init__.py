@@ -2,6 +2,6 @@
 
 Nothing here imports Paddle before a model is built."""
 
-from openxpu.models.registry import Model, find, models
+from openxpu.models.registry import SMOKE, Model, find, models
 
-__all__ = ["Model", "find", "models"]
+__all__ = ["SMOKE", "Model", "find", "models"]

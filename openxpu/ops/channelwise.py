@@ -71,7 +71,9 @@ def plan_affine_channel_grad(
             plan_map(b, "elementwise.multiply", [d, _per_channel(scale, x.ndim, axis)], dx)
         for out, function, inputs in ((dscale, "multiply", [x, d]), (dbias, "first", [d])):
             if out is not None:
-                plan_map_reduced(b, f"elementwise.{function}", inputs, x.shape, _per_channel(out, x.ndim, axis))
+                plan_map_reduced(
+                    b, f"elementwise.{function}", inputs, x.shape, _per_channel(out, x.ndim, axis)
+                )
         return
     mean, variance = b.scratch(scale.shape, scale.dtype), b.scratch(scale.shape, scale.dtype)
     b.zero(mean)
