@@ -173,7 +173,7 @@ def run(order: Order, as_json: bool) -> int:
     if as_json:
         print(json.dumps(results, indent=1))
     else:
-        Console().print(report.table(results))
+        Console(width=None if sys.stdout.isatty() else 180).print(report.table(results))
         print(report.summary(results))
         print(f"Reports: {order.output / 'models.md'}, {order.output / 'models.html'}")
     return int(any(not report.passed(r) and "skipped" not in r for r in results))
