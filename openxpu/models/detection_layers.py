@@ -389,8 +389,9 @@ class TwoStage(nn.Layer):
         boxes, counts = [], []
         for level, (score, delta) in enumerate(zip(scores, deltas)):
             anchors = getattr(self, f"anchors{level}")
+            # Scores only rank here, and before the sigmoid none of them are alike.
             found, _, number = ops.generate_proposals(
-                F.sigmoid(score), delta, limit, anchors, paddle.ones_like(anchors), 1000, 16, 0.7, 1e-3, 1.0, return_rois_num=True,
+                score, delta, limit, anchors, paddle.ones_like(anchors), 1000, 16, 0.7, 1e-3, 1.0, return_rois_num=True,
             )  # fmt: skip
             boxes.append(found)
             counts.append(number)

@@ -93,12 +93,12 @@ def marked(channels: int, size: int, dynamic: bool = False) -> Data:
 
 
 def translated(channels: int, size: int, factor: int = 1, dynamic: bool = True) -> Data:
-    """Pictures of `size`, wanted `factor` times as large."""
+    """Pictures of `size`, wanted brighter and `factor` times as large, or turned upside down."""
 
     def make(extent: int, batch: int, seed: int) -> Batch:
-        wanted = _picture(np.random.default_rng(seed), batch, channels, extent * factor)
-        image = wanted[:, :, ::factor, ::factor] if factor > 1 else np.ascontiguousarray(wanted[:, :, ::-1])
-        return {"image": np.ascontiguousarray(image), "wanted": wanted}
+        wanted = 0.65 + 0.25 * _picture(np.random.default_rng(seed), batch, channels, extent * factor)
+        image = wanted[:, :, ::factor, ::factor] if factor > 1 else wanted[:, :, ::-1]
+        return {"image": image - np.float32(0.3), "wanted": wanted}
 
     other = functools.partial(make, size + 8) if dynamic else None
     return Data(
@@ -193,7 +193,7 @@ AUTOENCODERS: dict[str, Row] = {
     ),
 }
 SUPER_RESOLUTION: dict[str, Row] = {
-    f"{name}-x{factor}": ("super_resolution_layers", function, dict(arguments, factor=factor), translated(channels, 24, factor), 1e-2)
+    f"{name}-x{factor}": ("super_resolution_layers", function, dict(arguments, factor=factor), translated(channels, 24, factor), 3e-3 if function in ("srcnn", "vdsr") else 1e-2)
     for name, function, channels, factors, arguments in (
         ("srcnn", "srcnn", 1, (2, 3, 4), {}),
         ("vdsr", "vdsr", 1, (2, 4), {}),

@@ -14,18 +14,13 @@ class Suite(nn.Layer):
     def __init__(self, model: Any, targets: tuple[str, ...]) -> None:
         super().__init__()
         self.model, self.targets = model, targets
+        self.head = model.yolo_head if hasattr(model, "yolo_head") else model.head
 
     def forward(self, image: Any, *given: Any) -> Any:
-        if self.training:
-            return self.model(self.inputs(image, given))
-        model = self.model
-        maps = model.backbone({"image": image})
-        neck = getattr(model, "neck", None)
-        maps = maps if neck is None else neck(maps)
-        for name in ("yolo_head", "head"):
-            if hasattr(model, name):
-                return getattr(model, name)(maps)
-        raise ValueError(f"{type(model).__name__} of PaddleDetection has no head that is known here.")
+        return self.model(self.inputs(image, given)) if self.training else self.served(image)
+
+    def served(self, image: Any) -> Any:
+        return self.head(self.model.neck(self.model.backbone({"image": image})))
 
     def inputs(self, image: Any, given: Any) -> dict[str, Any]:
         """The dictionary that the suite's readers make; empty boxes of the filling are taken off where it takes lists."""

@@ -2,7 +2,8 @@
 
 Its wheel has the classes and not the configurations, so `FAMILIES` has what they say, and `GALLERY` what differs by name. Normalisation
 learns (published fine-tuning freezes it, which random weights do not survive), and no blocks are dropped. Training is the suite's own,
-its assigners and losses; scores and boxes are compared before suppression. Its SSD, TOOD and R-CNN do not train with Paddle 3.3.1."""
+its assigners and losses; scores and boxes are compared before suppression. Its SSD, TOOD and R-CNN do not train with Paddle
+3.3.1, and the branches of PP-YOLOE+ are no programs that Paddle Inference 3.3.1 can load."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ FAMILIES: dict[str, Configuration] = {
         "architecture": "PicoDet",
         "PicoDet": {"backbone": "LCNet", "neck": "LCPAN", "head": "PicoHeadV2"},
         "LCNet": {"scale": 1.5, "feature_maps": [3, 4, 5]},
-        "LCPAN": {"out_channels": 128, "use_depthwise": True, "num_features": 4},
+        "LCPAN": {"out_channels": 128, "use_depthwise": True, "num_features": 4, "spatial_scales": [0.125, 0.0625, 0.03125]},
         "PicoHeadV2": {
             "conv_feat": {"name": "PicoFeat", "feat_in": 128, "feat_out": 128, "num_convs": 4, "num_fpn_stride": 4, "norm_type": "bn", "share_cls_reg": True, "use_se": True},
             "fpn_stride": [8, 16, 32, 64], "feat_in_chan": 128, "prior_prob": 0.01, "reg_max": 7, "cell_offset": 0.5, "grid_cell_scale": 5.0,
@@ -118,11 +119,9 @@ def _pico(scale: float, width: int, count: int) -> Configuration:
 
 
 _SIZES = {"s": (0.33, 0.5), "m": (0.67, 0.75), "l": (1.0, 1.0), "x": (1.33, 1.25)}
-_PLUS = {"CSPResNet": {"use_alpha": True}}
 # name: (family, what differs, size of pictures)
 GALLERY: dict[str, tuple[str, Configuration, int]] = {
     **{f"ppyoloe_crn_{size}": ("ppyoloe", _scaled(*shape), 128) for size, shape in _SIZES.items()},
-    **{f"ppyoloe_plus_crn_{size}": ("ppyoloe", {**_scaled(*shape), **_PLUS}, 128) for size, shape in _SIZES.items()},
     "picodet_xs": ("picodet", _pico(0.35, 96, 2), 192),
     "picodet_s": ("picodet", _pico(0.75, 96, 2), 192),
     "picodet_m": ("picodet", _pico(1.5, 128, 4), 192),
@@ -140,8 +139,15 @@ GALLERY: dict[str, tuple[str, Configuration, int]] = {
     "retinanet_r50_fpn": ("retinanet", {}, 128),
     "retinanet_r101_fpn": ("retinanet", _R101, 128),
 }  # fmt: skip
-LISTED = {"ppyoloe_crn_l", "ppyoloe_plus_crn_s", "ppyoloe_plus_crn_l", "yolov3_darknet53", "yolov3_mobilenet_v1", "ppyolo_r50vd_dcn",
-          "ppyolov2_r50vd_dcn", "picodet_l"}  # fmt: skip
+LISTED = {
+    "ppyoloe_crn_s",
+    "ppyoloe_crn_l",
+    "yolov3_darknet53",
+    "yolov3_mobilenet_v1",
+    "ppyolo_r50vd_dcn",
+    "ppyolov2_r50vd_dcn",
+    "picodet_l",
+}
 
 
 # ---- data ------------------------------------------------------------------------------------------------
