@@ -68,8 +68,8 @@ class Model:
 
 # Of every task, small, of nothing but Paddle: what shows within minutes that certification works.
 SMOKE = (
-    "lenet", "mobilenet_v3_small", "shufflenet_v2_x0_25", "squeezenet1_1", "picodet-xs", "ssdlite-mobilenet_v3_small", "dcgan-generator",
-    "vae-conv", "srcnn-x2", "ppocrv3-rec", "ppocr-cls-mobile", "bert-tiny", "ernie-3.0-nano-zh", "ds-cnn-s", "kwt-1", "dlinear", "ts-lstm",
+    "lenet", "mobilenet_v3_small", "shufflenet_v2_x0_25", "squeezenet1_1", "ssdlite-mobilenet_v3_small", "dcgan-generator",
+    "vae-conv", "srcnn-x2", "ppocrv3-rec", "ppocr-cls-mobile", "bert-tiny", "ernie-3.0-nano-zh", "ds-cnn-s", "kwt-1", "x-vector", "dlinear", "ts-lstm",
     "patchtst", "deepfm", "din",
 )  # fmt: skip
 

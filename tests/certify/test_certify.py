@@ -113,3 +113,12 @@ def test_models_side_by_side_and_cores_that_are_not_there(tmp_path: Path) -> Non
     status, _, said = certify(tmp_path, "lenet", "--jobs", str(cores + 1))
     assert status == 2
     assert f"offers 1 to {cores}" in said
+
+
+def test_twenty_models_of_all_tasks(tmp_path: Path) -> None:
+    """What `openxpu certify --smoke` certifies: every stage holds, and nothing falls back to the CPU."""
+    assert len(models.SMOKE) == 20
+    jobs = min(2, len(os.sched_getaffinity(0)))
+    status, found, _ = certify(tmp_path, "--smoke", "--jobs", str(jobs))
+    assert status == 0, [f"{r['model']}: {report.first_error(r)}" for r in found if not report.passed(r)]
+    assert {r["model"]: r["fallbacks"] for r in found if r["fallbacks"]} == {}
