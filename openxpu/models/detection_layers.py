@@ -16,7 +16,7 @@ from paddle.vision import ops
 
 from openxpu.models import detection_backbones as parts
 from openxpu.models.detection_backbones import ConvNorm
-from openxpu.models.detection_priors import Grid, ratios
+from openxpu.models.detection_priors import Grid, corners, ratios
 
 CLASSES = 80
 RARE = -math.log(99.0)  # a score of 0.01: most places have no object
@@ -363,12 +363,9 @@ class TwoStage(nn.Layer):
         self.neck, self.size, self.cascade = parts.FPN(self.backbone.channels, "pool"), size, stages > 1
         grid = rcnn_grid(size)
         boxes, _ = grid.boxes()
-        sides, counts = grid.sides(), [len(a) for a in grid.anchors]
-        ends = np.cumsum([s * s * c for s, c in zip(sides, counts)])
-        for level, part in enumerate(np.split(boxes, ends[:-1])):
-            corner = np.concatenate([part[:, :2] - part[:, 2:] / 2, part[:, :2] + part[:, 2:] / 2], 1)
-            anchors = corner.reshape(sides[level], sides[level], counts[level], 4).astype(np.float32)
-            self.register_buffer(f"anchors{level}", paddle.to_tensor(anchors), persistable=False)
+        # As a picture of one column, because the levels are proposed from together.
+        anchors = corners(boxes).reshape(-1, 1, 3, 4).astype(np.float32)
+        self.register_buffer("anchors", paddle.to_tensor(anchors), persistable=False)
         normal = nn.initializer.Normal(std=0.01)
         self.rpn = nn.Conv2D(256, 256, 3, padding=1, weight_attr=normal)
         self.score = nn.Conv2D(256, 3, 1, weight_attr=normal)
@@ -384,22 +381,16 @@ class TwoStage(nn.Layer):
             )
 
     def proposed(self, scores: list[Any], deltas: list[Any], batch: Any) -> Any:
-        """The 16 best boxes of each level, after non-maximum suppression, and how many each picture has."""
+        """The 48 best boxes of each picture after one suppression over all levels, and how many each picture has."""
+        score, delta = (
+            paddle.concat([x.flatten(2) for x in maps], 2).unsqueeze(-1) for maps in (scores, deltas)
+        )
         limit = paddle.full([1, 2], float(self.size)).expand([batch, 2])
-        boxes, counts = [], []
-        for level, (score, delta) in enumerate(zip(scores, deltas)):
-            anchors = getattr(self, f"anchors{level}")
-            # Scores only rank here, and before the sigmoid none of them are alike.
-            found, _, number = ops.generate_proposals(
-                score, delta, limit, anchors, paddle.ones_like(anchors), 1000, 16, 0.7, 1e-3, 1.0, return_rois_num=True,
-            )  # fmt: skip
-            boxes.append(found)
-            counts.append(number)
-        # By picture, as RoIAlign takes them; the sort keeps the order of the levels.
-        pictures = paddle.arange(batch, dtype="int32")
-        owner = paddle.concat([paddle.repeat_interleave(pictures, number) for number in counts])
-        order = paddle.argsort(owner, stable=True)
-        return paddle.gather(paddle.concat(boxes), order), paddle.add_n(counts)
+        # Scores only rank here, and before the sigmoid none of them are alike.
+        found, _, counts = ops.generate_proposals(
+            score, delta, limit, self.anchors, paddle.ones_like(self.anchors), 1000, 48, 0.7, 1e-3, 1.0, return_rois_num=True
+        )  # fmt: skip
+        return found, counts
 
     def forward(self, image: Any, regions: Any = None) -> Any:
         maps = self.neck(self.backbone(image))

@@ -124,7 +124,7 @@ def models() -> list[Model]:
                 scene_data(64 if kind in SMALL else 128),
                 requires="paddleseg",
                 install="paddleseg==2.8.0",
-                learning_rate=1e-1 if backbone.startswith("ResNet") else 1e-2 if kind in SMALL else 2e-2,
+                learning_rate=1e-1 if backbone.startswith("ResNet") else 1e-2 if kind in SMALL else 3e-2,
                 listed=name in LISTED,
             )
         )
