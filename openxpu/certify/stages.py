@@ -22,6 +22,8 @@ STEPS = 10
 FORWARD = 1e-3
 INFERENCE = 1e-3
 LOSSES = 2e-2  # relative, after STEPS steps that amplify differences
+ROUNDING = 2.0**-23  # what a weight is moved by to see how much a model amplifies rounding
+AMPLIFIED = 4.0  # the card rounds every sum, and that experiment only the weights
 FALLS = 0.98  # the last loss beside the first
 
 
@@ -199,14 +201,22 @@ def first_layer_apart(run: Run, batch: Batch) -> str:
 # ---- (b, c) training ----------------------------------------------------------------------------------
 
 
-def trained(run: Run, where: str, amp: bool = False) -> tuple[list[float], float]:
-    """Losses of STEPS steps on one batch, and the seconds of a step."""
+def trained(
+    run: Run, where: str, amp: bool = False, jitter: float = 0.0
+) -> tuple[list[float], float]:
+    """Losses of STEPS steps on one batch, and the seconds of a step. `jitter` moves each weight by that part of itself, up or down."""
     import paddle
 
     batch = run.data.make(run.batch_size, run.seed)
     losses, times = [], []
     with device(where):
         model = built(run)
+        if jitter:
+            rng = np.random.default_rng(run.seed)
+            for weight in model.parameters():
+                value = weight.numpy()
+                signs = rng.choice(np.array([-jitter, jitter]), value.shape)
+                weight.set_value((value * (1.0 + signs)).astype(value.dtype))
         model.train()
         optimizer = paddle.optimizer.Momentum(
             run.model.learning_rate,
@@ -232,17 +242,31 @@ def training(run: Run) -> dict[str, Any]:
     """Ten steps on one batch: the losses of the CPU, and they fall."""
     wanted, seconds = trained(run, "cpu")
     run.losses, own = trained(run, "xpu")
-    apart = [abs(a - b) / max(abs(b), 1e-3) for a, b in zip(run.losses, wanted, strict=True)]
-    if not all(math.isfinite(loss) for loss in run.losses) or max(apart) > LOSSES:
-        step = next((i for i, a in enumerate(apart) if not a <= LOSSES), 0)
+    apart, allowed = _apart(run.losses, wanted), [LOSSES] * STEPS
+    found: dict[str, Any] = {}
+    if max(apart) > LOSSES:
+        # Small batches make some models amplify rounding: what the CPU's own losses do when weights differ in their last bit.
+        moved = _apart(trained(run, "cpu", jitter=ROUNDING)[0], wanted)
+        found["moved_by_rounding"] = max(moved)
+        allowed = [LOSSES + AMPLIFIED * max(moved[: i + 1]) for i in range(STEPS)]
+    if wrong := [i for i in range(STEPS) if not apart[i] <= allowed[i]]:
+        step = wrong[0]
         raise StageFailed(
-            f"The loss of step {step + 1} is {run.losses[step]:.6g} on the card and {wanted[step]:.6g} on the CPU."
+            f"The loss of step {step + 1} is {run.losses[step]:.6g} on the card and {wanted[step]:.6g} on the CPU; "
+            f"{100 * allowed[step]:.2g} % of difference is allowed."
         )
     if run.losses[-1] > FALLS * run.losses[0]:
         raise StageFailed(
             f"The loss does not fall on one batch: {run.losses[0]:.4g} to {run.losses[-1]:.4g}."
         )
-    return {"losses": run.losses, "difference": max(apart), "cpu_ms": seconds * 1e3, "card_ms": own * 1e3}
+    found |= {"losses": run.losses, "difference": max(apart)}
+    return found | {"cpu_ms": seconds * 1e3, "card_ms": own * 1e3}
+
+
+def _apart(losses: list[float], wanted: list[float]) -> list[float]:
+    """The relative differences; infinite where a loss is not finite."""
+    pairs = zip(losses, wanted, strict=True)
+    return [abs(a - b) / max(abs(b), 1e-3) if math.isfinite(a) else math.inf for a, b in pairs]
 
 
 def amp(run: Run) -> dict[str, Any]:
