@@ -55,7 +55,15 @@ Coords = tuple[Coord, ...]
 Conjunct = tuple[Value, DimMap]
 Assumed = frozenset[Conjunct]
 NOTHING: Assumed = frozenset()
-_KEEP_ZERO = ("arith.extf", "arith.extsi", "arith.extui", "arith.sitofp", "arith.uitofp", "math.absf", "math.absi")
+_KEEP_ZERO = (
+    "arith.extf",
+    "arith.extsi",
+    "arith.extui",
+    "arith.sitofp",
+    "arith.uitofp",
+    "math.absf",
+    "math.absi",
+)
 
 
 @dataclass(eq=False)
@@ -341,7 +349,7 @@ class Nest:
             number, conjuncts = self.outside(op.operands[0], self.here)
             if neutral is None or number is None:
                 return c64(size), []
-            same = number == neutral[0] or number != number and neutral[0] != neutral[0]
+            same = number == neutral[0]
             if not same and op.regions[0].block.ops[0].name[6:9] not in ("max", "min"):
                 return c64(size), []
             masks.append([c for c in conjuncts if d == self.step.lane or self.step.lane not in c[1]])
@@ -602,7 +610,9 @@ class Nest:
         block = op.regions[0].block
         width = lanes_of(left[0])
         if block.ops[0].name in ("arith.maximumf", "arith.minimumf") and self.neutral(op) is not None:
-            extreme = self.lanes.extreme_so_far(b, block.ops[0].name, op.operands[0].type.dtype, left[0], right[0])
+            extreme = self.lanes.extreme_so_far(
+                b, block.ops[0].name, op.operands[0].type.dtype, left[0], right[0]
+            )
             return [self.lanes.splat(b, extreme, width)]
         out = self.straight(b, block, dict(zip(block.args, left + right, strict=True)))
         return [self.lanes.splat(b, value, width) for value in out]
@@ -697,9 +707,20 @@ class Nest:
             width = lanes_of(values[0])
             while width > 1:
                 half = width // 2
-                lanes = max(half, min(4, width if width > 2 else lanes_of(values[0])))  # below four, the lower ones count
+                lanes = max(
+                    half, min(4, width if width > 2 else lanes_of(values[0]))
+                )  # below four, the lower ones count
                 lows, highs = (
-                    [b.shuffle_vector(v, v, ir.Constant(ir.VectorType(I32, lanes), [I32(at + i % half) for i in range(lanes)])) for v in values]
+                    [
+                        b.shuffle_vector(
+                            v,
+                            v,
+                            ir.Constant(
+                                ir.VectorType(I32, lanes), [I32(at + i % half) for i in range(lanes)]
+                            ),
+                        )
+                        for v in values
+                    ]
                     for at in (0, half)
                 )
                 values = self.combine(b, op, lows, highs)

@@ -69,7 +69,9 @@ def plan_affine_channel_grad(
     if math.prod(x.shape[axis + 1 :]) < _SHORT_PLANE:
         for out, function, inputs in ((dscale, "multiply", [x, d]), (dbias, "first", [d])):
             if out is not None:
-                plan_map_reduced(b, f"elementwise.{function}", inputs, x.shape, _per_channel(out, x.ndim, axis))
+                plan_map_reduced(
+                    b, f"elementwise.{function}", inputs, x.shape, _per_channel(out, x.ndim, axis)
+                )
         if dx is not None:  # may be d
             plan_map(b, "elementwise.multiply", [d, _per_channel(scale, x.ndim, axis)], dx)
         return

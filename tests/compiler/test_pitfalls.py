@@ -432,7 +432,9 @@ def lowest(a, b):
 @pytest.mark.parametrize("n", [0, 1, 16, 17, 63, 65, 128])
 def test_a_reduction_that_stops_at_the_mask_counts_what_is_masked(reduced, want, fill, axis, n):
     """What a masked load gives instead belongs to the result, once or a hundred times: zeros of a sum do not, threes do."""
-    source = EXTREMES + f"""
+    source = (
+        EXTREMES
+        + f"""
 @triton.jit
 def kernel(x, out, n, AXIS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     if AXIS == 1:
@@ -442,6 +444,7 @@ def kernel(x, out, n, AXIS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexp
     v = tl.load(x + r * n + c, mask=(c < n) & (r < ROWS - 1), other={fill})
     tl.store(out + tl.arange(0, ROWS), {reduced})
 """
+    )
     x = RNG.standard_normal((8, n)).astype("f4")
     if n:
         x[1, -1], x[2, n // 2], x[3, 0] = np.nan, np.inf, -np.inf

@@ -34,7 +34,12 @@ def test_logarithm_of_gamma_in_f32() -> None:
     """Also where it is near zero: at one and two, and between the poles."""
     rng = np.random.default_rng(0)
     x = np.concatenate(
-        [rng.uniform(-60, 60, 20000), rng.uniform(-5, 3, 20000), 10 ** rng.uniform(-40, 36, 5000), 1 + rng.uniform(-1e-6, 1e-6, 100)]
+        [
+            rng.uniform(-60, 60, 20000),
+            rng.uniform(-5, 3, 20000),
+            10 ** rng.uniform(-40, 36, 5000),
+            1 + rng.uniform(-1e-6, 1e-6, 100),
+        ]
     ).astype("f4")
     (out,) = execute(lambda b, x, out: special.plan_special(b, [x], out, "lgamma"), [x], [(x.shape, "f32")])
     want = scipy_special.gammaln(x.astype("f8"))

@@ -199,7 +199,9 @@ def chebyshev(t, TABLE: tl.constexpr, TERMS: tl.constexpr):
 def _log(x):
     """The logarithm of f64 for f32: of x = 2^e m with m about one, by the series of the inverse hyperbolic tangent. x > 0,
     not denormal; infinity is a large number."""
-    shifted = x.to(tl.int64, bitcast=True) + (0x3FF0000000000000 - 0x3FE6A09E667F3BCD)  # the latter is sqrt(1/2)
+    shifted = x.to(tl.int64, bitcast=True) + (
+        0x3FF0000000000000 - 0x3FE6A09E667F3BCD
+    )  # the latter is sqrt(1/2)
     e = ((shifted >> 52) - 1023).to(tl.float64)
     m = ((shifted & 0xFFFFFFFFFFFFF) + 0x3FE6A09E667F3BCD).to(tl.float64, bitcast=True)
     s = (m - 1.0) / (m + 1.0)
