@@ -356,8 +356,7 @@ class Nest:
             starts.append(None if same else number)
         if self.step.keeps or self.copies or len(reduces) != len(self.step.roots):
             return c64(size), []
-        limit = self.farthest(masks, d, chosen)
-        return (limit, [] if isinstance(limit, ir.Constant) else starts)
+        return self.farthest(masks, d, chosen), starts
 
     def outside(self, value: Value, dims: DimMap) -> tuple[Any, list[Conjunct]]:
         """(number, masks): the value is this number wherever one of the masks does not hold."""
