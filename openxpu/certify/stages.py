@@ -201,9 +201,7 @@ def first_layer_apart(run: Run, batch: Batch) -> str:
 # ---- (b, c) training ----------------------------------------------------------------------------------
 
 
-def trained(
-    run: Run, where: str, amp: bool = False, jitter: float = 0.0
-) -> tuple[list[float], float]:
+def trained(run: Run, where: str, amp: bool = False, jitter: float = 0.0) -> tuple[list[float], float]:
     """Losses of STEPS steps on one batch, and the seconds of a step. `jitter` moves each weight by that part of itself, up or down."""
     import paddle
 
@@ -346,7 +344,9 @@ def _reference(run: Run, batch: Batch) -> Any:
             return peer
         except (NotImplementedError, ValueError, RuntimeError) as error:
             failure = error
-    raise StageFailed(f"Paddle Inference on the CPU, which the card is compared with, fails: {str(failure)[:500]}")
+    raise StageFailed(
+        f"Paddle Inference on the CPU, which the card is compared with, fails: {str(failure)[:500]}"
+    )
 
 
 def _served(found: Any, batch: Batch, inputs: tuple[str, ...]) -> list[np.ndarray]:

@@ -7,7 +7,6 @@ unmasked, several vectors at a time, as far as every prefix mask (`offs < n`) ho
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -350,15 +349,14 @@ class Nest:
             number, conjuncts = self.outside(op.operands[0], self.here)
             if neutral is None or number is None:
                 return c64(size), []
-            same = number == neutral[0] or (math.isnan(number) and math.isnan(neutral[0]))
+            same = number == neutral[0]
             if not same and op.regions[0].block.ops[0].name[6:9] not in ("max", "min"):
                 return c64(size), []
             masks.append([c for c in conjuncts if d == self.step.lane or self.step.lane not in c[1]])
             starts.append(None if same else number)
         if self.step.keeps or self.copies or len(reduces) != len(self.step.roots):
             return c64(size), []
-        limit = self.farthest(masks, d, chosen)
-        return (limit, [] if isinstance(limit, ir.Constant) else starts)
+        return self.farthest(masks, d, chosen), starts
 
     def outside(self, value: Value, dims: DimMap) -> tuple[Any, list[Conjunct]]:
         """(number, masks): the value is this number wherever one of the masks does not hold."""

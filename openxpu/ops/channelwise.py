@@ -67,13 +67,13 @@ def plan_affine_channel_grad(
     one by one, a product and two sums."""
     axis = x.ndim - 1 if channels_last else 1
     if math.prod(x.shape[axis + 1 :]) < _SHORT_PLANE:
-        if dx is not None:
-            plan_map(b, "elementwise.multiply", [d, _per_channel(scale, x.ndim, axis)], dx)
         for out, function, inputs in ((dscale, "multiply", [x, d]), (dbias, "first", [d])):
             if out is not None:
                 plan_map_reduced(
                     b, f"elementwise.{function}", inputs, x.shape, _per_channel(out, x.ndim, axis)
                 )
+        if dx is not None:  # may be d
+            plan_map(b, "elementwise.multiply", [d, _per_channel(scale, x.ndim, axis)], dx)
         return
     mean, variance = b.scratch(scale.shape, scale.dtype), b.scratch(scale.shape, scale.dtype)
     b.zero(mean)

@@ -400,3 +400,86 @@ def kernel(p, q, FIRST: tl.constexpr, STEP: tl.constexpr, BLOCK: tl.constexpr):
                 expected[:: abs(step)] = p[:: abs(step)]
                 launch(kernel(source), (1,), p, q, FIRST=0 if step > 0 else size - 1, STEP=step, BLOCK=64)
                 np.testing.assert_array_equal(q, expected)
+
+
+EXTREMES = """
+@triton.jit
+def highest(a, b):
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def lowest(a, b):
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("reduced", "want"),
+    [
+        ("tl.reduce(v, AXIS, highest)", np.max),
+        ("tl.reduce(v, AXIS, lowest)", np.min),
+        ("tl.max(v, AXIS)", np.fmax.reduce),
+        ("tl.sum(v, AXIS)", np.sum),
+        ("tl.sum(v * v, AXIS)", lambda v, axis: (v * v).sum(axis)),
+        ("tl.sum(tl.where(c < n, v, 1.0), AXIS)", None),
+    ],
+)
+@pytest.mark.parametrize("fill", ["0.0", "float('-inf')", "3.0"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_reduction_that_stops_at_the_mask_counts_what_is_masked(reduced, want, fill, axis):
+    """What a masked load gives instead belongs to the result, once or a hundred times: zeros of a sum do not, threes do."""
+    text = (
+        EXTREMES
+        + f"""
+@triton.jit
+def kernel(x, out, n, AXIS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    if AXIS == 1:
+        r, c = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)[None, :]
+    else:
+        r, c = tl.arange(0, ROWS)[None, :], tl.arange(0, BLOCK)[:, None]
+    v = tl.load(x + r * n + c, mask=(c < n) & (r < ROWS - 1), other={fill})
+    tl.store(out + tl.arange(0, ROWS), {reduced})
+"""
+    )
+    shape = {"AXIS": axis, "ROWS": 8, "BLOCK": 128}
+    plain, fixed = kernel(text), kernel(text.replace("n, AXIS", "n: tl.constexpr, AXIS"))
+    for n in (0, 1, 16, 17, 63, 65, 128):
+        x = RNG.standard_normal((8, n)).astype("f4")
+        if n:
+            x[1, -1], x[2, n // 2], x[3, 0] = np.nan, np.inf, -np.inf
+        whole = np.full((8, 128), float(fill.replace("float('", "").replace("')", "")), "f4")
+        whole[:7, :n] = x[:7]
+        if want is None:
+            whole[:, n:] = 1.0
+        with np.errstate(invalid="ignore"):
+            expected = (want or np.sum)(whole, axis=1)
+        found = [np.zeros(8, "f4"), np.zeros(8, "f4")]
+        launch(plain, (1,), guarded(x), found[0], n, **shape)
+        if n in (0, 65):
+            launch(fixed, (1,), guarded(x), found[1], n=n, **shape)
+        for out in found[: 2 if n in (0, 65) else 1]:
+            np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "f4", "f8"])
+def test_prefix_masks_of_every_length(dtype):
+    source = """
+@triton.jit
+def kernel(x, out, n, first, BLOCK: tl.constexpr):
+    lane = tl.arange(0, BLOCK)
+    inside = first.to(tl.int64) + lane < n
+    tl.store(out + lane, tl.load(x + lane, mask=inside, other=5), mask=lane <= n)
+"""
+    ref = kernel(source)
+    for first in (0, -3, 2):
+        for n in (*range(0, 20), 31, 32, 33, 63, 64, 65, 100, 127):
+            count = min(max(n - first, 0), 128)
+            x = RNG.integers(-9, 9, count).astype(dtype)
+            out = guarded(np.full(n + 1, 7, dtype))
+            launch(ref, (1,), guarded(x), out, n, first, BLOCK=128)
+            want = np.full(n + 1, 5, dtype)
+            want[: min(count, n + 1)] = x[: n + 1]
+            np.testing.assert_array_equal(out, want)

@@ -28,3 +28,22 @@ def test_gradient_of_the_incomplete_gamma_function() -> None:
     (dx,) = execute(plan, [a, x, d], [(x.shape, "f64")])
     want = -d * np.exp((a - 1) * np.log(x) - x - scipy_special.gammaln(a))
     np.testing.assert_allclose(dx, want, rtol=1e-11, atol=1e-300)
+
+
+def test_logarithm_of_gamma_in_f32() -> None:
+    """Also where it is near zero: at one and two, and between the poles."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [
+            rng.uniform(-60, 60, 20000),
+            rng.uniform(-5, 3, 20000),
+            10 ** rng.uniform(-40, 36, 5000),
+            1 + rng.uniform(-1e-6, 1e-6, 100),
+        ]
+    ).astype("f4")
+    (out,) = execute(lambda b, x, out: special.plan_special(b, [x], out, "lgamma"), [x], [(x.shape, "f32")])
+    want = scipy_special.gammaln(x.astype("f8"))
+    assert (np.abs(out - want) <= 0.51 * np.spacing(np.abs(want).astype("f4"))).all()
+    edges = np.array([0, -0.0, -1, -7, -1e30, np.inf, -np.inf, np.nan], "f4")
+    (out,) = execute(lambda b, x, out: special.plan_special(b, [x], out, "lgamma"), [edges], [((8,), "f32")])
+    np.testing.assert_array_equal(out, [np.inf] * 7 + [np.nan])
