@@ -45,6 +45,18 @@ def prepare(v, p, PRE: tl.constexpr, ACC: tl.constexpr):
 
 
 @triton.jit
+def element(pointer, mask, p, OP: tl.constexpr, PRE: tl.constexpr, ACC: tl.constexpr, IDENTITY: tl.constexpr):
+    """Elements as they enter the reduction, those that are masked as its identity."""
+    if PRE == "none" and pointer.dtype.scalar.element_ty.is_floating():
+        v = tl.load(pointer, mask=mask, other=IDENTITY).to(ACC)
+    else:
+        v = prepare(tl.load(pointer, mask=mask, other=0), p, PRE, ACC)
+        if OP != "sum" or PRE == "power":
+            v = tl.where(mask, v, IDENTITY)
+    return v
+
+
+@triton.jit
 def conclude(v, scale, POST: tl.constexpr):
     """A result as it leaves the last stage."""
     if POST == "scale":
@@ -114,9 +126,7 @@ def reduce_rows(
     else:
         for start in range(0, count, BLOCK):
             mask = start + offsets < count
-            v = prepare(tl.load(x + start + offsets, mask=mask, other=0), p, PRE, ACC)
-            if OP != "sum" or PRE == "power":
-                v = tl.where(mask, v, IDENTITY)
+            v = element(x + start + offsets, mask, p, OP, PRE, ACC, IDENTITY)
             acc = combine(acc, fold(v, 0, OP), OP)
     acc = conclude(acc, scale, POST)
     tl.store(out + row.to(tl.int64) * tl.num_programs(0) + part, acc.to(out.dtype.element_ty))
@@ -140,9 +150,7 @@ def reduce_short_rows(
         base = finite_or_zero(tl.max(v, axis=1))
         acc = base + tl.log(tl.sum(tl.exp(v - base[:, None]), axis=1))
     else:
-        v = prepare(tl.load(tile, mask=mask, other=0), p, PRE, ACC)
-        if OP != "sum" or PRE == "power":
-            v = tl.where(mask, v, IDENTITY)
+        v = element(tile, mask, p, OP, PRE, ACC, IDENTITY)
         acc = fold(v, 1, OP)
     acc = conclude(acc, scale, POST)
     tl.store(out + first + r, acc.to(out.dtype.element_ty), mask=r < left)
