@@ -395,7 +395,9 @@ def main() -> None:
     parser.add_argument("--sizes", default="", help="bytes, separated by commas, in place of the usual ones")
     parser.add_argument("--limit", type=int, default=1 << 28, help="bytes of the largest size")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--resume", default="", help="a file that keeps each result; what it has is not measured again")
+    parser.add_argument(
+        "--resume", default="", help="a file that keeps each result; what it has is not measured again"
+    )
     options = parser.parse_args()
     if options.render:
         write(json.loads((peers.ROOT / "docs" / "collectives.json").read_text()))
