@@ -3,9 +3,8 @@
 
     classify/  one digit an image: images/*.png, train.txt and val.txt ("path class"), label.txt ("class name")
     detect/    one to four digits on a canvas: images/*.png, annotations/instance_{train,val}.json (COCO)
-    text/      three to six digits in a row: images/*.png, train.txt and val.txt ("path<tab>digits"), dict.txt
 
-The same folders serve PaddleClas, PaddleDetection, PaddleOCR and PaddleX. It needs numpy, pillow and scikit-learn."""
+They lie as PaddleX wants them, which serves PaddleClas and PaddleDetection, too. It needs numpy, pillow and scikit-learn."""
 
 from __future__ import annotations
 
@@ -20,7 +19,6 @@ from sklearn.datasets import load_digits
 TRAIN = 1440  # digits of the training sets; the other 357 are for validation
 CLASS = 32  # side of an image of one digit
 CANVAS = 160
-TEXT_HEIGHT = 48
 
 
 def scaled(digit: np.ndarray, side: int) -> np.ndarray:
@@ -59,7 +57,12 @@ def canvas(
         digit = scaled(images[pick], side)
         image[y : y + side, x : x + side] = digit
         inked_rows, inked_columns = np.nonzero((digit < 200).any(1))[0], np.nonzero((digit < 200).any(0))[0]
-        box = [x + int(inked_columns[0]), y + int(inked_rows[0]), int(np.ptp(inked_columns)) + 1, int(np.ptp(inked_rows)) + 1]
+        box = [
+            x + int(inked_columns[0]),
+            y + int(inked_rows[0]),
+            int(np.ptp(inked_columns)) + 1,
+            int(np.ptp(inked_rows)) + 1,
+        ]
         found.append((int(labels[pick]), box))
     return image, found
 
@@ -81,25 +84,12 @@ def detect(folder: Path, part: str, count: int, images: np.ndarray, labels: np.n
             )  # fmt: skip
     categories = [{"id": digit, "name": f"digit-{digit}"} for digit in range(10)]
     (folder / "annotations").mkdir(exist_ok=True)
-    text = json.dumps({"images": pictures, "annotations": boxes, "categories": categories})
-    (folder / "annotations" / f"instance_{part}.json").write_text(text)
-
-
-def text(folder: Path, part: str, count: int, images: np.ndarray, labels: np.ndarray) -> None:
-    """Digits in a row, for recognition of text."""
-    rng = np.random.default_rng(len(images))
-    rows = []
-    for number in range(count):
-        picks = rng.integers(0, len(images), rng.integers(3, 7))
-        image = np.concatenate([scaled(images[pick], TEXT_HEIGHT) for pick in picks], axis=1)
-        digits = "".join(str(labels[pick]) for pick in picks)
-        rows.append(f"{save(image, folder, f'{part}-{number:04}.png')}\t{digits}\n")
-    (folder / f"{part}.txt").write_text("".join(rows))
-    (folder / "dict.txt").write_text("".join(f"{digit}\n" for digit in range(10)))
+    coco = json.dumps({"images": pictures, "annotations": boxes, "categories": categories})
+    (folder / "annotations" / f"instance_{part}.json").write_text(coco)
 
 
 def main(folder: Path) -> None:
-    """Writes all three."""
+    """Writes both."""
     digits = load_digits()
     images, labels = digits.images, digits.target
     order = np.random.default_rng(0).permutation(len(images))
@@ -107,8 +97,7 @@ def main(folder: Path) -> None:
     classify(folder / "classify", images, labels)
     for part, chosen, count in (("train", slice(None, TRAIN), 400), ("val", slice(TRAIN, None), 100)):
         detect(folder / "detect", part, count, images[chosen], labels[chosen])
-        text(folder / "text", part, 2 * count, images[chosen], labels[chosen])
-    print(f"wrote {folder}/classify, {folder}/detect and {folder}/text")
+    print(f"wrote {folder}/classify and {folder}/detect")
 
 
 if __name__ == "__main__":
