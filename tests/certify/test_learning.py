@@ -39,7 +39,9 @@ def test_what_is_tested_on_is_not_learned_from() -> None:
     assert not {font.name for font in seen} & {font.name for font in unseen}
     learn, test = learning._shares()
     # No month that is forecast in the test was learned from, neither as past nor as future.
-    known = {tuple(row) for part in learn.values() for window in np.diff(part, axis=1) for row in window.round(6)}
+    known = {
+        tuple(row) for part in learn.values() for window in np.diff(part, axis=1) for row in window.round(6)
+    }
     asked = {tuple(row) for window in np.diff(test["future"], axis=1) for row in window.round(6)}
     assert len(known) > 100 < len(asked) + 100
     assert not known & asked
