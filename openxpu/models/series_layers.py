@@ -371,7 +371,7 @@ class PatchTst(nn.Layer):
         self.head = nn.Linear(self.count * width, FUTURE)
 
     def forward(self, x: Any) -> Any:
-        rows = turned(x).reshape([-1, PAST])
+        rows = turned(x).flatten(0, 1)
         rows = paddle.concat([rows, rows[:, -1:].tile([1, 8])], 1)
         patches = paddle.stack([rows[:, 8 * i : 8 * i + 16] for i in range(self.count)], 1)
         found = self.head(self.blocks(self.into(patches) + self.places).flatten(1))

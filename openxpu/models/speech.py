@@ -203,7 +203,7 @@ def _data() -> dict[str, tuple[Data, float]]:
     )
     add("whisper-tiny whisper-base whisper-small", _spectral(_next, 80, 5000, 96, 128, True), 2e-2)
     add("ecapa-tdnn-512 ecapa-tdnn-1024 speaker-resnet34", _spectral(_label, 80, 1211, more=120))
-    add("x-vector", _spectral(_label, 24, 1211, more=120))
+    add("x-vector", _spectral(_label, 24, 1211, more=120), 3e-3)
     speech = spoken(48, 140)
     add(
         "fastspeech2",
