@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,9 @@ class Run:
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     outputs: list[np.ndarray] = field(default_factory=list)  # of the card, eager
     losses: list[float] = field(default_factory=list)  # of the card, f32
+    folded: Counter[str] = field(
+        default_factory=Counter
+    )  # operators on constants, which Paddle runs on the CPU while it loads a program
 
     @property
     def data(self) -> Any:
@@ -298,6 +302,8 @@ def predictor(run: Run, card: bool, onednn: bool = True) -> Any:
     """Paddle Inference of the program that was exported on the card or on the CPU."""
     from paddle import inference
 
+    from openxpu.paddle import counters
+
     folder = run.folder / ("xpu" if card else "cpu")
     config = inference.Config(str(folder / "model.json"), str(folder / "model.pdiparams"))
     if card:
@@ -305,7 +311,10 @@ def predictor(run: Run, card: bool, onednn: bool = True) -> Any:
     elif not onednn:
         config.disable_mkldnn()
     config.disable_glog_info()
-    return inference.create_predictor(config)
+    before = Counter(counters.fallbacks())
+    made = inference.create_predictor(config)
+    run.folded.update(Counter(counters.fallbacks()) - before)
+    return made
 
 
 def _reference(run: Run, batch: Batch) -> Any:
