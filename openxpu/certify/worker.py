@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def result_of(order: dict[str, Any]) -> dict[str, Any]:
                     "trace": "".join(traceback.format_exception(error)[-6:])[-4000:],
                 }
             stages[name]["seconds"] = time.perf_counter() - start
-    found["fallbacks"] = counters.fallbacks()
+    found["fallbacks"] = dict(Counter(counters.fallbacks()) - run.folded)
     found["native_calls"] = sum(counters.native_calls().values())
     found["peak_bytes"] = int(paddle.device.xpu.max_memory_allocated(0))
     if "forward" in stages:

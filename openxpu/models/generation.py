@@ -193,7 +193,7 @@ AUTOENCODERS: dict[str, Row] = {
     ),
 }
 SUPER_RESOLUTION: dict[str, Row] = {
-    f"{name}-x{factor}": ("super_resolution_layers", function, dict(arguments, factor=factor), translated(channels, 24, factor), 3e-3 if function in ("srcnn", "vdsr") else 1e-2)
+    f"{name}-x{factor}": ("super_resolution_layers", function, dict(arguments, factor=factor), translated(channels, 24, factor), 1e-2 if function in ("fsrcnn", "espcn") else 3e-3)
     for name, function, channels, factors, arguments in (
         ("srcnn", "srcnn", 1, (2, 3, 4), {}),
         ("vdsr", "vdsr", 1, (2, 4), {}),

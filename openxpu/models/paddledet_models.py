@@ -254,7 +254,7 @@ def models() -> list[Model]:
                 Data(data, ("image", *targets), summed, {"image": (0,)}, served=("image",)),
                 requires="ppdet",
                 install="paddledet==2.6.0",
-                learning_rate=1e-3,
+                learning_rate=2e-3 if family == "picodet" else 1e-3,
                 listed=name in LISTED,
             )
         )

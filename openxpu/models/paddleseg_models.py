@@ -93,6 +93,8 @@ GALLERY = """
     unet_plusplus UNetPlusPlus -
     upernet_resnet50 UPerNet ResNet50_vd {'backbone_indices':(0,1,2,3)}
 """
+# Deep batch statistics of two samples leave little of a gradient to the last layers: ResNet, STDC.
+RATES = {"ResN": 1e-1, "STDC": 3e-2}
 # Those that would take minutes on larger pictures, and are whole with smaller ones.
 SMALL = {"AttentionUNet", "HarDNet", "SegFormer", "SegNet", "U2Net", "UNet", "UNet3Plus", "UNetPlusPlus"}
 # Among the models that the makers of XPUs publish as validated.
@@ -124,7 +126,7 @@ def models() -> list[Model]:
                 scene_data(64 if kind in SMALL else 128),
                 requires="paddleseg",
                 install="paddleseg==2.8.0",
-                learning_rate=1e-1 if backbone.startswith("ResNet") else 1e-2 if kind in SMALL else 3e-2,
+                learning_rate=RATES.get(backbone[:4], 1e-2),
                 listed=name in LISTED,
             )
         )
