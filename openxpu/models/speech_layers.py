@@ -3,7 +3,7 @@
 Spectra are [batch, frames, bands] f32, waves [batch, 1, samples] f32. Sources: Amodei 2015 (DeepSpeech2), Gulati 2020
 (Conformer), Peng 2022 (Branchformer), Dong 2018 (Speech-Transformer), Kriman 2019 (QuartzNet), Baevski 2020 (wav2vec 2.0),
 Radford 2022 (Whisper), Snyder 2018 (x-vectors), Desplanques 2020 (ECAPA-TDNN), Ren 2020 (FastSpeech 2), Shen 2017 (Tacotron 2),
-Kong 2020 (HiFi-GAN; PANNs), Kumar 2019 (MelGAN), Yang 2020 (multi-band MelGAN), Yamamoto 2019 (Parallel WaveGAN), Gong 2021
+Kong 2020 (HiFi-GAN; PANNs), Yamamoto 2019 (Parallel WaveGAN), Gong 2021
 (AST), Zhang 2017 (DS-CNN), Kim 2021 (BC-ResNet), Berg 2021 (KWT), Luo 2018 (Conv-TasNet)."""
 
 from __future__ import annotations
@@ -552,54 +552,6 @@ class HifiGan(nn.Layer):
         return paddle.tanh(self.out(F.leaky_relu(x, 0.01)))
 
 
-class Padded(nn.Layer):
-    """A convolution over time whose edges are mirrored."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, dilation: int = 1) -> None:
-        super().__init__()
-        self.side, self.conv = (
-            dilation * (kernel - 1) // 2,
-            nn.Conv1D(inputs, outputs, kernel, dilation=dilation),
-        )
-
-    def forward(self, x: Any) -> Any:
-        return self.conv(F.pad(x, [self.side, self.side], mode="reflect", data_format="NCL"))
-
-
-class MelStack(nn.Layer):
-    def __init__(self, width: int, dilation: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.LeakyReLU(0.2),
-            Padded(width, width, 3, dilation),
-            nn.LeakyReLU(0.2),
-            nn.Conv1D(width, width, 1),
-        )
-        self.short = nn.Conv1D(width, width, 1)
-
-    def forward(self, x: Any) -> Any:
-        return self.body(x) + self.short(x)
-
-
-class MelGan(nn.Layer):
-    """The generator; `bands`: of a multi-band one, which gives that many waves at a fraction of the rate."""
-
-    def __init__(self, width: int, rates: tuple[int, ...], stacks: int, bands: int = 1) -> None:
-        super().__init__()
-        parts: list[Any] = [Padded(80, width, 7)]
-        for rate in rates:
-            parts += [
-                nn.LeakyReLU(0.2),
-                nn.Conv1DTranspose(width, width // 2, 2 * rate, rate, rate // 2 + rate % 2, rate % 2),
-            ]
-            width //= 2
-            parts += [MelStack(width, 3**i) for i in range(stacks)]
-        self.body = nn.Sequential(*parts, nn.LeakyReLU(0.2), Padded(width, bands, 7), nn.Tanh())
-
-    def forward(self, x: Any) -> Any:
-        return self.body(turned(x))
-
-
 class ParallelWaveGan(nn.Layer):
     """Noise and spectra to a wave: thirty gated convolutions in three rounds of dilations 1 to 512."""
 
@@ -854,7 +806,7 @@ def builders(frames: int) -> dict[str, Any]:
         "fastspeech2": FastSpeech2, "tacotron2": Tacotron2,
         "hifigan-v1": part(HifiGan, 512, (8, 8, 2, 2), (16, 16, 4, 4), THREE, 1), "hifigan-v2": part(HifiGan, 128, (8, 8, 2, 2), (16, 16, 4, 4), THREE, 1),
         "hifigan-v3": part(HifiGan, 256, (8, 8, 4), (16, 16, 8), ((3, (1, 2)), (5, (2, 6)), (7, (3, 12))), 2),
-        "melgan": part(MelGan, 512, (8, 8, 2, 2), 3), "multiband-melgan": part(MelGan, 384, (8, 4, 2), 4, 4), "parallel-wavegan": ParallelWaveGan,
+        "parallel-wavegan": ParallelWaveGan,
         "panns-cnn6": part(Panns, (64, 128, 256, 512), 5), "panns-cnn10": part(Panns, (64, 128, 256, 512), 3),
         "panns-cnn14": part(Panns, (64, 128, 256, 512, 1024, 2048), 3), "ast-base": part(Ast, 768, 12, frames), "ast-tiny": part(Ast, 192, 3, frames),
         "mdtc": Mdtc, "ds-cnn-s": part(DsCnn, 64, 4), "ds-cnn-m": part(DsCnn, 172, 4), "ds-cnn-l": part(DsCnn, 276, 5),
