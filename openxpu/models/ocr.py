@@ -121,11 +121,11 @@ def ctc(outputs: Any, characters: Any) -> Any:
     return paddle.nn.functional.ctc_loss(scores, characters, *lengths)
 
 
-def _ctc(outputs: Any, batch: Batch) -> Any:
+def recognition_loss(outputs: Any, batch: Batch) -> Any:
     return ctc(outputs, batch["characters"])
 
 
-def _next(outputs: Any, batch: Batch) -> Any:
+def next_loss(outputs: Any, batch: Batch) -> Any:
     import paddle
 
     return paddle.nn.functional.cross_entropy(
@@ -134,19 +134,19 @@ def _next(outputs: Any, batch: Batch) -> Any:
 
 
 def _guided(outputs: Any, batch: Batch) -> Any:
-    return _ctc(outputs[0], batch) + _next(outputs[1], batch)
+    return recognition_loss(outputs[0], batch) + next_loss(outputs[1], batch)
 
 
 def _three(outputs: Any, batch: Batch) -> Any:
-    return sum((_next(o[:, :STEPS], batch) for o in outputs[1:]), _next(outputs[0][:, :STEPS], batch))
+    return sum((next_loss(o[:, :STEPS], batch) for o in outputs[1:]), next_loss(outputs[0][:, :STEPS], batch))
 
 
 def _first_places(outputs: Any, batch: Batch) -> Any:
-    return _next(outputs[:, :STEPS], batch)
+    return next_loss(outputs[:, :STEPS], batch)
 
 
 def _table(outputs: Any, batch: Batch) -> Any:
-    return _next(outputs[0], batch) + ((outputs[1].astype("float32") - 0.3) ** 2).mean()
+    return next_loss(outputs[0], batch) + ((outputs[1].astype("float32") - 0.3) ** 2).mean()
 
 
 def _direction(outputs: Any, batch: Batch) -> Any:
@@ -203,27 +203,30 @@ def _data() -> dict[str, Data]:
     found |= dict.fromkeys(("east-resnet50", "east-mobilenetv3"), _detector(_east))
     found |= dict.fromkeys(("pse-resnet50", "pse-mobilenetv3"), _detector(_kernels))
     found |= {"fce-resnet50": _detector(_fourier)}
-    english = _line(_ctc, 32, 100, 97, 160)
+    english = _line(recognition_loss, 32, 100, 97, 160)
     for name in ("resnet34", "mobilenetv3"):
         found |= {
             f"crnn-{name}": english,
             f"rosetta-{name}": english,
-            f"starnet-{name}": _line(_ctc, 32, 100, 97),
+            f"starnet-{name}": _line(recognition_loss, 32, 100, 97),
         }
-        found[f"rare-{name}"] = _line(_next, 32, 100, 97, taught=True)
+        found[f"rare-{name}"] = _line(next_loss, 32, 100, 97, taught=True)
     found |= {
         "crnn-mobilenetv3-small": english,
-        "ppocrv2-rec": _line(_ctc, 32, 100, 6625, 160),
-        "ppocrv3-rec": _line(_ctc, 32, 100, 6625, 160),
-        "sar-resnet31": _line(_next, 48, 96, 97, 160, True),
-        "nrtr": _line(_next, 32, 100, 97, 160, True),
+        "ppocrv2-rec": _line(recognition_loss, 32, 100, 6625, 160),
+        "ppocrv3-rec": _line(recognition_loss, 32, 100, 6625, 160),
+        "sar-resnet31": _line(next_loss, 48, 96, 97, 160, True),
+        "nrtr": _line(next_loss, 32, 100, 97, 160, True),
         "abinet": _line(_three, 32, 128, 37),
         **{
             f"vitstr-{size}": _line(_first_places, 224, 224, 97, channels=1)
             for size in ("tiny", "small", "base")
         },
-        **{name: _line(_next, 32, 128, 97, taught=True) for name in ("parseq-tiny", "parseq")},
-        **{f"svtr-{size}": _line(_ctc, 32, 100, 97) for size in ("tiny", "small", "base", "large")},
+        **{name: _line(next_loss, 32, 128, 97, taught=True) for name in ("parseq-tiny", "parseq")},
+        **{
+            f"svtr-{size}": _line(recognition_loss, 32, 100, 97)
+            for size in ("tiny", "small", "base", "large")
+        },
         "ppocr-cls-mobile": _line(_direction, 48, 192, 97, 160),
         "textline-orientation-x0.25": _line(_direction, 80, 160, 97, 200),
         "textline-orientation-x1.0": _line(_direction, 80, 160, 97, 200),
@@ -247,7 +250,7 @@ def models() -> list[Model]:
             "OpenXPU",
             functools.partial(build, name),
             data,
-            learning_rate=5e-2 if data.loss is _ctc else 1e-2,
+            learning_rate=5e-2 if data.loss is recognition_loss else 1e-2,
             listed=name.startswith(("ppocr", "db-", "crnn-", "svtr-tiny", "slanet")),
         )
         for name, data in _data().items()

@@ -47,6 +47,15 @@ def conv(
     return nn.Sequential(*parts, *([ACTIVATIONS[act]()] if act else []))
 
 
+def levels(stages: Any, x: Any) -> list[Any]:
+    """The results of stages that follow each other, largest first."""
+    found = []
+    for stage in stages:
+        x = stage(x)
+        found.append(x)
+    return found
+
+
 class Squeeze(nn.Layer):
     """Squeeze and excitation (Hu 2018)."""
 
@@ -186,11 +195,8 @@ class ResNetVd(nn.Layer):
         self.stages, self.text = nn.LayerList(stages), text
 
     def forward(self, x: Any) -> Any:
-        x, found = self.stem(x), []
-        for stage in self.stages:
-            x = stage(x)
-            found.append(x)
-        return F.max_pool2d(x, 2, 2) if self.text else found
+        found = levels(self.stages, self.stem(x))
+        return F.max_pool2d(found[-1], 2, 2) if self.text else found
 
 
 # ---- PP-LCNet ------------------------------------------------------------------------------------------
@@ -404,11 +410,8 @@ class HGNet(nn.Layer):
         self.stages, self.text = nn.LayerList(stages), text
 
     def forward(self, x: Any) -> Any:
-        x, found = self.stem(x), []
-        for stage in self.stages:
-            x = stage(x)
-            found.append(x)
-        return F.avg_pool2d(x, (3, 2), (3, 2)) if self.text else found
+        found = levels(self.stages, self.stem(x))
+        return F.avg_pool2d(found[-1], (3, 2), (3, 2)) if self.text else found
 
 
 # ---- ResNet31 and ResNet45, of SAR and ABINet -------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from openxpu.models.ocr import STEPS, ctc
+from openxpu.models.ocr import STEPS, next_loss, recognition_loss
 from openxpu.models.registry import Batch, Data, Model
 
 FRAMES = 98
@@ -112,20 +112,8 @@ def mixed(samples: int) -> Any:
 # ---- losses --------------------------------------------------------------------------------------------
 
 
-def _ctc(outputs: Any, batch: Batch) -> Any:
-    return ctc(outputs, batch["characters"])
-
-
-def _next(outputs: Any, batch: Batch) -> Any:
-    import paddle
-
-    return paddle.nn.functional.cross_entropy(
-        outputs.astype("float32").flatten(0, 1), batch["next"].flatten()
-    )
-
-
 def _both(outputs: Any, batch: Batch) -> Any:
-    return 0.3 * _ctc(outputs[0], batch) + 0.7 * _next(outputs[1], batch)
+    return 0.3 * recognition_loss(outputs[0], batch) + 0.7 * next_loss(outputs[1], batch)
 
 
 def _label(outputs: Any, batch: Batch) -> Any:
@@ -192,16 +180,20 @@ def _data() -> dict[str, tuple[Data, float]]:
     def add(names: str, data: Data, rate: float = 1e-2) -> None:
         found.update({name: (data, rate) for name in names.split()})
 
-    add("deepspeech2-gru deepspeech2-lstm deepspeech2-online", _spectral(_ctc, 161, 29, more=120), 3e-2)
-    add("conformer-s conformer-m conformer-l", _spectral(_ctc, 80, 1000, 96, 128), 3e-2)
+    add(
+        "deepspeech2-gru deepspeech2-lstm deepspeech2-online",
+        _spectral(recognition_loss, 161, 29, more=120),
+        3e-2,
+    )
+    add("conformer-s conformer-m conformer-l", _spectral(recognition_loss, 80, 1000, 96, 128), 3e-2)
     add("conformer-u2 branchformer transformer-asr", _spectral(_both, 80, 4233, 96, 128, True), 2e-2)
-    add("quartznet5x5 quartznet15x5", _spectral(_ctc, 64, 29, more=120), 3e-2)
+    add("quartznet5x5 quartznet15x5", _spectral(recognition_loss, 64, 29, more=120), 3e-2)
     add(
         "wav2vec2-base wav2vec2-large",
-        Data(heard(6400, 32), ("wave",), _ctc, {"wave": (0, 2)}, heard(8000, 32)),
+        Data(heard(6400, 32), ("wave",), recognition_loss, {"wave": (0, 2)}, heard(8000, 32)),
         1e-2,
     )
-    add("whisper-tiny whisper-base whisper-small", _spectral(_next, 80, 5000, 96, 128, True), 2e-2)
+    add("whisper-tiny whisper-base whisper-small", _spectral(next_loss, 80, 5000, 96, 128, True), 2e-2)
     add("ecapa-tdnn-512 ecapa-tdnn-1024 speaker-resnet34", _spectral(_label, 80, 1211, more=120))
     add("x-vector", _spectral(_label, 24, 1211, more=120), 3e-3)
     speech = spoken(48, 140)
