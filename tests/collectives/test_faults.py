@@ -127,11 +127,16 @@ def test_a_rank_dies_inside_a_large_copy(
     collective: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENXPU_COLLECTIVE_TIMEOUT", LONG)
-    with pytest.raises(RuntimeError, match="1 of 3 ranks failed\nrank 1: the process died"):
-        spawn(faulty.inside_a_collective, 3, collective, str(tmp_path), timeout=PATIENCE)
-    assert (tmp_path / "partly").exists(), "the rank died too late for this test to show anything"
+    for attempt in range(5):  # on a busy machine the rank can die too late to show anything
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        with pytest.raises(RuntimeError, match="1 of 3 ranks failed\nrank 1: the process died"):
+            spawn(faulty.inside_a_collective, 3, collective, str(folder), timeout=PATIENCE)
+        if (folder / "partly").exists():
+            break
+    assert (folder / "partly").exists(), "the rank died too late each time"
     for rank in (0, 2):
-        seen = words(tmp_path, rank)
+        seen = words(folder, rank)
         assert re.search(GONE["killed"], seen["first"]), seen
         assert re.search(rf"\b({collective}|barrier)\b", seen["first"]), seen
         assert "can no longer be used" in seen["second"]
