@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from openxpu.certify.stages import STEPS, Run, StageFailed, built, called, device, tensors
+from openxpu.certify.stages import STEPS, Run, StageFailed, built, called, device, momentum, tensors
 from openxpu.models.registry import Batch
 
 CARDS = 2
@@ -52,12 +52,7 @@ def losses(run: Run, batches: list[Batch], parallel: bool) -> list[float]:
     model = built(run)
     steady(model)
     trained = paddle.DataParallel(model) if parallel else model
-    optimizer = paddle.optimizer.Momentum(
-        run.model.learning_rate,
-        0.9,
-        parameters=model.parameters(),
-        grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0),
-    )
+    optimizer = momentum(run, model)
     given, found = [tensors(batch) for batch in batches], []
     for _ in range(STEPS):
         total = 0.0

@@ -114,6 +114,16 @@ def built(run: Run) -> Any:
     return model
 
 
+def eager(run: Run, batch: Batch, where: str) -> list[np.ndarray]:
+    """What the model itself, not a program of it, makes of a batch."""
+    import paddle
+
+    with device(where), paddle.no_grad():
+        model = built(run)
+        model.eval()
+        return arrays(called(model, run, tensors(batch)))
+
+
 def difference(found: list[np.ndarray], wanted: list[np.ndarray]) -> float:
     """The largest difference, in units of each result's largest value; infinite where shapes or NaN differ."""
     if len(found) != len(wanted):
@@ -207,6 +217,18 @@ def first_layer_apart(run: Run, batch: Batch) -> str:
 # ---- (b, c) training ----------------------------------------------------------------------------------
 
 
+def momentum(run: Run, model: Any) -> Any:
+    """The optimizer that every training of a certification uses."""
+    import paddle
+
+    return paddle.optimizer.Momentum(
+        run.rate * run.model.learning_rate,
+        0.9,
+        parameters=model.parameters(),
+        grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0),
+    )
+
+
 def trained(run: Run, where: str, amp: bool = False, jitter: float = 0.0) -> tuple[list[float], float]:
     """Losses of STEPS steps on one batch, and the seconds of a step. `jitter` moves each weight by that part of itself, up or down."""
     import paddle
@@ -222,12 +244,7 @@ def trained(run: Run, where: str, amp: bool = False, jitter: float = 0.0) -> tup
                 signs = rng.choice(np.array([-jitter, jitter]), value.shape)
                 weight.set_value((value * (1.0 + signs)).astype(value.dtype))
         model.train()
-        optimizer = paddle.optimizer.Momentum(
-            run.rate * run.model.learning_rate,
-            0.9,
-            parameters=model.parameters(),
-            grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0),
-        )
+        optimizer = momentum(run, model)
         given = tensors(batch)
         for _ in range(STEPS):
             start = time.perf_counter()
@@ -392,18 +409,12 @@ def _served(found: Any, batch: Batch, inputs: tuple[str, ...]) -> list[np.ndarra
 
 def infer(run: Run) -> dict[str, Any]:
     """Paddle Inference on the card, for one and for several samples: the results of the eager model."""
-    import paddle
-
     own = predictor(run, True)
     wanted = run.outputs
     batch = run.data.make(run.batch_size, run.seed)
     worst = difference(_served(own, batch, run.data.asked), wanted)
     single = run.data.make(1, run.seed + 1)
-    with device("xpu"), paddle.no_grad():
-        model = built(run)
-        model.eval()
-        alone = arrays(called(model, run, tensors(single)))
-    worst = max(worst, difference(_served(own, single, run.data.asked), alone))
+    worst = max(worst, difference(_served(own, single, run.data.asked), eager(run, single, "xpu")))
     if not worst <= INFERENCE:
         raise StageFailed(f"Paddle Inference differs by {worst:.2g} from the eager model.")
     times: dict[bool, list[float]] = {True: [], False: []}
@@ -424,16 +435,10 @@ def sizes(run: Run) -> dict[str, Any] | None:
     """The exported program, served on the card, on inputs of another size, beside the eager model on the CPU."""
     if run.data.other is None:
         return None
-    import paddle
-
     batch = run.data.other(run.batch_size, run.seed)
     found = _served(predictor(run, True), batch, run.data.asked)
     # The eager model: Paddle's own predictor, with oneDNN, gives wrong numbers for some programs at another size.
-    with device("cpu"), paddle.no_grad():
-        model = built(run)
-        model.eval()
-        wanted = arrays(called(model, run, tensors(batch)))
-    worst = difference(found, wanted)
+    worst = difference(found, eager(run, batch, "cpu"))
     if not worst <= FORWARD:
         shapes = ", ".join(f"{n} {list(batch[n].shape)}" for n in run.data.asked)
         raise StageFailed(f"On {shapes} the card differs by {worst:.2g} from the CPU.")

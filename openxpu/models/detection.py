@@ -7,6 +7,7 @@ the scores and the absolute difference of the boxes. Suppression of double boxes
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,13 @@ def scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, 
     return image.astype(np.float32), boxes, classes
 
 
+def scenes(rng: np.random.Generator, grid: Grid, count: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """Pictures with their boxes and classes, and which box each place of the grid has, with what to say of it."""
+    for _ in range(count):
+        image, boxes, classes = scene(rng, grid.size)
+        yield image, boxes, classes, *assigned(grid, boxes)
+
+
 def on_grid(grid: Grid, channels: int, last: bool = False) -> Any:
     """make(batch, seed): pictures, and for each place its scores [places, channels], what to say of it [places, 4], and whether it has
     an object [places, 1]. `last`: the last score is that of any object."""
@@ -42,9 +50,7 @@ def on_grid(grid: Grid, channels: int, last: bool = False) -> Any:
     def make(batch: int, seed: int) -> Batch:
         rng = np.random.default_rng(seed)
         rows = []
-        for _ in range(batch):
-            image, boxes, classes = scene(rng, grid.size)
-            owner, said = assigned(grid, boxes)
+        for image, _, classes, owner, said in scenes(rng, grid, batch):
             taken = owner >= 0
             scores = np.zeros((len(owner), channels), np.float32)
             scores[taken, classes[owner[taken]]] = 1
@@ -74,9 +80,7 @@ def with_regions(grid: Grid, masks: bool, weights: tuple[float, ...]) -> Any:
     def make(batch: int, seed: int) -> Batch:
         rng = np.random.default_rng(seed)
         rows = []
-        for _ in range(batch):
-            image, boxes, classes = scene(rng, grid.size)
-            owner, said = assigned(grid, boxes)
+        for image, boxes, classes, owner, said in scenes(rng, grid, batch):
             which = np.arange(REGIONS) % len(boxes)
             shaken = boxes[which] + rng.normal(0, 0.06 * grid.size, (REGIONS, 4))
             regions = np.sort(np.clip(shaken, 0, grid.size).reshape(-1, 2, 2), 1).reshape(-1, 4) + np.array(
