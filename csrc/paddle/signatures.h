@@ -64,6 +64,12 @@ using Maybe = const paddle::optional<phi::DenseTensor>&;
 using Out = phi::DenseTensor*;
 using Text = const std::string&;
 
+void FusedConv2dAddAct(const Context&, In input, In filter, Maybe bias, Maybe residual,
+                       const std::vector<int>& strides, const std::vector<int>& paddings,
+                       Text padding_algorithm, const std::vector<int>& dilations, int groups,
+                       Text data_format, Text activation, const std::vector<int>& split_channels,
+                       bool exhaustive_search, int workspace_size_mb, float fuse_alpha, Out output,
+                       std::vector<phi::DenseTensor*> outputs);
 void FlashMaskGrad(const Context&, In q, In k, In v, In startend_row_indices, In out,
                    In softmax_lse, In seed_offset, In out_grad, float dropout, bool causal, Out dq,
                    Out dk, Out dv);

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openxpu.ops.ending import NOTHING, Ending
 from openxpu.ops.layout import plan_copy
 from openxpu.ops.matmul import plan_product
 from openxpu.ops.plan import ITEMSIZE, PlanBuilder, Tensor, Unsupported, dtype_constexpr
@@ -284,6 +285,7 @@ def _product(
     weights_row: int,
     weights_group: int,
     along_m: bool = False,
+    ending: Ending = NOTHING,
 ) -> None:
     """Plans Y = A X on the planes; `y` has the strides of the output and starts at its first pixel, `out` are its extents."""
     planes, out = _lines(planes, y.strides, out)
@@ -299,13 +301,13 @@ def _product(
         "conv.convolve_planes",
         (m_tiles * p_tiles, groups * planes.outer),
         planes.tensor, weights, y, b.constant(plane_offsets),
-        None if weight_offsets is None else b.constant(weight_offsets),
+        None if weight_offsets is None else b.constant(weight_offsets), ending.bias, ending.residual,
         m_size, k_size, p_size, m_tiles, p_tiles, m_step, p_step, planes.rows, out[1], pitch, out[2], images,
         planes.outer_size, planes.outer_size // groups, weights_row, weights_group,
-        m_size * y_channel, y_image, y_channel, y_slice, y_row, y_column,
+        m_size * y_channel, y_image, y_channel, y_slice, y_row, y_column, ending.first, ending.second,
         cost=2 * m_size * k_size * p_size * groups * planes.outer,
         TABLE=weight_offsets is not None, ALONG_M=along_m, LISTS=False, GROUPS=groups, DEEP=out[0] > 1, STEP=_step(y),
-        ACC=dtype_constexpr(_accumulator(weights.dtype)), BM=bm, BN=bn, BK=bk,
+        **ending.constexprs, ACC=dtype_constexpr(_accumulator(weights.dtype)), BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
 
 
@@ -350,17 +352,18 @@ def _depthwise(
     dilation: Sequence[int],
     first: Sequence[int],
     weight_steps: Sequence[int],
+    ending: Ending = NOTHING,
 ) -> None:
     """Plans one launch over the pixels of y; w starts at the first tap, `weight_steps` go to the next row's and column's."""
     rows = _power_of_two(y.shape[3], 1, 4)
     span = (kernel[0] - 1) * dilation[0]
     b.launch(
         "conv.depthwise", c.images * c.out_channels,
-        x, w, y, c.out_channels // c.channels, c.out_channels, *x.shape[3:], *y.shape[3:], *first, c.taps, *weight_steps,
-        *x.strides[:2], *x.strides[3:], *y.strides[:2], *y.strides[3:],
+        x, w, y, ending.bias, ending.residual, c.out_channels // c.channels, c.out_channels, *x.shape[3:], *y.shape[3:], *first, c.taps, *weight_steps,
+        *x.strides[:2], *x.strides[3:], *y.strides[:2], *y.strides[3:], ending.first, ending.second,
         cost=8 * c.flops, KH=kernel[0], KW=kernel[1], STEP_H=step[0], STEP_W=step[1],
         DILATION_H=dilation[0], DILATION_W=dilation[1], UNIT=x.strides[4] == 1, Y_STEP=_step(y),
-        ACC=dtype_constexpr(_accumulator(w.dtype)), LOWEST=min(0, span), REACH=(rows - 1) * step[0] + abs(span) + 1, ROWS=rows, LANES=16,
+        **ending.constexprs, ACC=dtype_constexpr(_accumulator(w.dtype)), LOWEST=min(0, span), REACH=(rows - 1) * step[0] + abs(span) + 1, ROWS=rows, LANES=16,
     )  # fmt: skip
 
 
@@ -404,8 +407,9 @@ def _images_last(b: PlanBuilder, x: Tensor, moved: Moved, result: bool = False) 
 
 
 def _product_of_images(
-    b: PlanBuilder, c: Conv, source: Tensor, w: Tensor, result: Tensor, moved: Moved, data: bool = False
-) -> None:
+    b: PlanBuilder, c: Conv, source: Tensor, w: Tensor, result: Tensor, moved: Moved, data: bool = False,
+    ending: Ending = NOTHING,
+) -> None:  # fmt: skip
     """Plans y from x, or (`data`) dx from dy: for each pixel of the result one product, whose k are the (channel, tap)
     that read a pixel and whose lanes are the images."""
     k_channels, m_size = c.channels // c.groups, c.out_channels // c.groups
@@ -429,35 +433,48 @@ def _product_of_images(
         "conv.convolve_planes",
         (m_tiles * p_tiles, c.groups * len(reads)),
         source, w, y, b.constant(np.concatenate([offsets[valid], bounds]).astype(np.int32)),
-        b.constant(np.broadcast_to(places, offsets.shape)[valid].astype(np.int32)),
+        b.constant(np.broadcast_to(places, offsets.shape)[valid].astype(np.int32)), ending.bias, None,
         m_size, k_size, c.images, m_tiles, p_tiles, p_tiles, 1, 1, 1, c.images, c.images, 1,
         0, channel * k_channels, row, m_size * k_channels * c.taps,
-        m_size * y.strides[0], y.strides[3], y.strides[0], 0, 0, 1,
+        m_size * y.strides[0], y.strides[3], y.strides[0], 0, 0, 1, ending.first, ending.second,
         cost=2 * m_size * k_size * c.images * c.groups,
         TABLE=True, ALONG_M=False, LISTS=True, GROUPS=c.groups, DEEP=False, STEP=1,
-        ACC=dtype_constexpr(_accumulator(w.dtype)), BM=bm, BN=bn, BK=bk,
+        **ending.constexprs, ACC=dtype_constexpr(_accumulator(w.dtype)), BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
     plan_copy(b, y.permute(4, 0, 1, 2, 3), result)
 
 
-def _forward(b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor, moved: Moved) -> None:
+def _forward(
+    b: PlanBuilder, c: Conv, x: Tensor, w: Tensor, y: Tensor, moved: Moved, ending: Ending = NOTHING
+) -> None:
     how = c.algorithm("forward")
+    residual = ending.residual
+    if residual is not None and (how in ("product", "images") or residual.strides != y.strides):
+        # These store elsewhere or in another order than the residual lies in.
+        _forward(b, c, x, w, y, moved, Ending(ending.bias))
+        plan_map(b, "elementwise.add", [y, residual], y)
+        if ending.activation != "identity":
+            plan_map(b, f"ending.{ending.activation}", [y], y, (ending.first, ending.second))
+        return
     if how == "product":
-        plan_product(b, _matrix(x), _matrix(w).permute(1, 0), _matrix(y))
+        bias = None if ending.bias is None else ending.bias.view((1, c.out_channels), (c.out_channels, 1))
+        plan_product(
+            b, _matrix(x), _matrix(w).permute(1, 0), _matrix(y), bias, ending=replace(ending, bias=None)
+        )
         return
     if how == "depthwise":
         first = [-p for p in c.pad[1:]]
-        _depthwise(b, c, x, w, y, c.kernel[1:], c.stride[1:], c.dilation[1:], first, (c.kernel[2], 1))
+        _depthwise(b, c, x, w, y, c.kernel[1:], c.stride[1:], c.dilation[1:], first, (c.kernel[2], 1), ending)
         return
     if how == "images":
-        _product_of_images(b, c, x, w, y, moved)
+        _product_of_images(b, c, x, w, y, moved, ending=ending)
         return
     channels = c.channels // c.groups
     m_size = c.out_channels // c.groups
     planes = make_planes(b, x, _forward_axes(c), c.out_extents, c.factor(x.dtype))
     _product(
         b, planes, _widened(b, c, w), y, c.out_extents, m_size, c.groups,
-        planes.offsets(channels, _all_taps(c)), None, channels * c.taps, m_size * channels * c.taps,
+        planes.offsets(channels, _all_taps(c)), None, channels * c.taps, m_size * channels * c.taps, ending=ending,
     )  # fmt: skip
 
 
@@ -766,17 +783,32 @@ def plan_conv(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     data_format: str = "NCHW",
+    ending: Ending = NOTHING,
 ) -> None:
-    """out = x convolved with w. x [N, C, H, W] or [N, C, D, H, W] (or channels last), w [K, C / groups, (KD,) KH, KW],
+    """out = x convolved with w, with an `ending`. x [N, C, H, W] or [N, C, D, H, W] (or channels last), w [K, C / groups, (KD,) KH, KW],
     out [N, K, (OD,) OH, OW]."""
     layout = _layout(data_format)
     c, source, target = _conv("a convolution", x, w, out, stride, padding, dilation, groups, layout)
     if out.numel == 0:
         return
+    if ending.bias is not None:
+        if ending.bias.numel != c.out_channels or not ending.bias.contiguous:
+            raise Unsupported(
+                f"a convolution to {c.out_channels} channels wants as many contiguous biases, found shape {ending.bias.shape}."
+            )
+        ending = replace(ending, bias=ending.bias.view((c.out_channels,)))
+    if ending.residual is not None:
+        if ending.residual.shape != out.shape:
+            raise Unsupported(
+                f"a convolution's residual has the shape of its result, {out.shape}; found {ending.residual.shape}."
+            )
+        ending = replace(ending, residual=_channels_first(ending.residual, layout))
     if c.channels == 0 or c.taps == 0:
+        if not ending.plain:
+            raise Unsupported("a convolution of no channels has no bias, residual or activation.")
         b.zero(out)
         return
-    _forward(b, c, source, w, target, {})
+    _forward(b, c, source, w, target, {}, ending)
 
 
 def plan_conv_grad(

@@ -9,6 +9,7 @@ import math
 from openxpu.ops.activation import plan_unary, plan_unary_grad
 from openxpu.ops.creation import plan_cast
 from openxpu.ops.elementwise import plan_binary
+from openxpu.ops.ending import Ending
 from openxpu.ops.layout import plan_copy
 from openxpu.ops.matmul import plan_matmul_grad, plan_product
 from openxpu.ops.norm import plan_layer_norm, plan_layer_norm_grad, plan_rms_norm, plan_rms_norm_grad
@@ -248,13 +249,13 @@ def plan_gemm_epilogue(
         return
     u = x.permute(1, 0) if transpose_x else x
     v = y.permute(1, 0) if transpose_y else y
-    target = out
-    if activation != "none":
-        target = b.scratch(out.shape, out.dtype) if before is None else before.view(out.shape)
     row = bias.view((1, bias.numel), (bias.numel, bias.strides[-1]))
+    if before is None or activation == "none":
+        plan_product(b, u, v, out, row, ending=Ending.of("identity" if activation == "none" else activation))
+        return
+    target = before.view(out.shape)
     plan_product(b, u, v, target, row)
-    if activation != "none":
-        plan_unary(b, target, out, _EPILOGUES[activation])
+    plan_unary(b, target, out, _EPILOGUES[activation])
 
 
 def plan_gemm_epilogue_grad(

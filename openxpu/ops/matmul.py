@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from openxpu.ops.ending import NOTHING, Ending
 from openxpu.ops.plan import (
     F64,
     I64,
@@ -104,9 +105,10 @@ def plan_product(
     addend: Tensor | None = None,
     alpha: float = 1.0,
     beta: float = 1.0,
+    ending: Ending = NOTHING,
 ) -> None:
     """out[..., M, N] = alpha * x[..., M, K] @ y[..., K, N] + beta * addend[..., M, N] on views with any strides; leading dimensions are
-    broadcast. `out` may be the addend. Products of f16 and bf16 accumulate in f32, of i8 exactly in i32."""
+    broadcast. `out` may be the addend. The activation of `ending` is applied to all of that. Products of f16 and bf16 accumulate in f32, of i8 exactly in i32."""
     if x.dtype not in ACCUMULATOR or y.dtype != x.dtype:
         raise Unsupported(
             f"A product of {x.dtype} and {y.dtype} was asked for; both must be one of {', '.join(ACCUMULATOR)}."
@@ -128,13 +130,14 @@ def plan_product(
             None if addend is None else _transposed(addend),
             alpha,
             beta,
+            ending,
         )
         return
     shape = out.shape[:-2]
     vx, vy, vout = _broadcast(x, shape), _broadcast(y, shape), out.strides[:-2]
     vadd = (0,) * len(shape) if addend is None else _broadcast(addend, shape)
     dims = _merge([Batch(size, (vx[i], vy[i], vout[i], vadd[i])) for i, size in enumerate(shape)])
-    problem = _Problem(b, x, y, out, addend, alpha, beta, out.shape[-2], out.shape[-1], x.shape[-1])
+    problem = _Problem(b, x, y, out, addend, alpha, beta, ending, out.shape[-2], out.shape[-1], x.shape[-1])
     problem.plan(dims)
 
 
@@ -154,6 +157,7 @@ class _Problem:
     addend: Tensor | None
     alpha: float
     beta: float
+    ending: Ending
     m: int
     n: int
     k: int
@@ -270,11 +274,14 @@ class _Problem:
             I64(part_size),
             alpha,
             beta,
+            self.ending.first if final else 0.0,
+            self.ending.second if final else 0.0,
             cost=flops,
             A_UNIT=_unit(x.strides[-2], x.strides[-1], m, k),
             B_UNIT=_unit(y.strides[-2], y.strides[-1], k, n),
             SCALE=scale if final else 0,
             ADD=add if final else 0,
+            ACTIVATION=(self.ending if final else NOTHING).function,
             PARTS=parts,
             M_FIRST=m_first,
             ACC=dtype_constexpr(acc),
@@ -311,10 +318,13 @@ class _Problem:
             I64(part_size),
             alpha,
             beta,
+            self.ending.first,
+            self.ending.second,
             cost=parts * inner.size * m * n * 4,
             PARTS=parts,
             SCALE=scale,
             ADD=add,
+            ACTIVATION=self.ending.function,
             BN=bn,
         )
 

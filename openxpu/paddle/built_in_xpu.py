@@ -12,6 +12,8 @@ from typing import Any
 
 from openxpu.paddle.places import card_place, named_place
 
+FUSION = "openxpu_inference_pass"  # csrc/paddle/inference_fusion.cc
+
 
 def answers_yes_outside(original: Callable[[], bool]) -> Callable[[], bool]:
     """True for programs, which ask in order to know whether "xpu" may be used; Paddle's own modules ask in order
@@ -62,7 +64,7 @@ def _patch_inference(config: Any) -> None:
     """Paddle Inference: the card by the built-in device's functions, and an error for a card that is not there (a
     predictor for one ends the process from within a destructor of Paddle)."""
     chosen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-    enable_custom = config.enable_custom_device
+    enable_custom, enable_passes = config.enable_custom_device, config.enable_custom_passes
     set_device, set_options = config.set_xpu_device_id, config.set_xpu_config
     uses, device = config.use_xpu, config.xpu_device_id
 
@@ -75,7 +77,14 @@ def _patch_inference(config: Any) -> None:
             chosen[self] = device_id
             if self.prog_file().endswith(".json"):
                 self.enable_new_executor()  # runs such programs anyway; unsaid, enable_memory_optim refuses them
+                enable_passes(self, [FUSION])
         return enable_custom(self, device_type, device_id, *args, **keywords)
+
+    @functools.wraps(enable_passes)
+    def enable_custom_passes(self: Any, passes: Sequence[str], custom_pass_only: bool = False) -> None:
+        # Paddle keeps the last list only; ours stays in it unless the program wants no others than its own.
+        own = [FUSION] if self in chosen and not custom_pass_only and FUSION not in passes else []
+        enable_passes(self, [*own, *passes], custom_pass_only)
 
     def enable_xpu(self: Any, l3_size: int = 0, *options: Any, **named_options: Any) -> None:
         """The first card. The options are about memories and number formats that a card does not have."""
@@ -102,7 +111,7 @@ def _patch_inference(config: Any) -> None:
         return chosen[self] if self in chosen else int(device(self))
 
     for function in (
-        enable_custom_device, enable_xpu, set_xpu_device_id, set_xpu_config, use_xpu, xpu_device_id,
+        enable_custom_device, enable_custom_passes, enable_xpu, set_xpu_device_id, set_xpu_config, use_xpu, xpu_device_id,
     ):  # fmt: skip
         setattr(config, function.__name__, function)
     if not hasattr(config, "lite_engine_enabled"):  # a question that programs for older wheels ask first

@@ -102,6 +102,8 @@ def convolve_planes(
     y,
     plane_offsets,
     weight_offsets,
+    bias,
+    residual,
     m_size,
     k_size,
     p_size,
@@ -124,12 +126,17 @@ def convolve_planes(
     y_slice,
     y_row,
     y_column,
+    first,
+    second,
     TABLE: tl.constexpr,
     ALONG_M: tl.constexpr,
     LISTS: tl.constexpr,
     GROUPS: tl.constexpr,
     DEEP: tl.constexpr,
     STEP: tl.constexpr,
+    BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    ACTIVATION: tl.constexpr,
     ACC: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
@@ -138,7 +145,8 @@ def convolve_planes(
     """One BM x BN tile of Y[m, p] = sum over k of weights[m * weights_row + column(k)] * planes[offset(k) + p];
     column(k) is k, or weight_offsets[k] when TABLE; ALONG_M: of weights[k * weights_row + m] instead. LISTS: the lanes are
     images, and each pixel (`outer`) has a range of k of its own, whose bounds follow the offsets. Lane p is column p % pitch of line p // pitch; lanes from
-    `width` on are padding and are not stored, nor are lines from row `height` on of the rows_pitch rows of a slice. The tiles' order is in m_step and p_step."""
+    `width` on are padding and are not stored, nor are lines from row `height` on of the rows_pitch rows of a slice. The tiles' order is in m_step and p_step.
+    What is stored is ACTIVATION(sum + bias + residual); residual lies as y does."""
     m_start = (tl.program_id(0) // m_step) % m_tiles * BM
     p_start = (tl.program_id(0) // p_step) % p_tiles * BN
     group = tl.program_id(1) % GROUPS
@@ -175,9 +183,14 @@ def convolve_planes(
             other=0.0,
         )
         acc = tl.dot(a, b, acc, input_precision="ieee", out_dtype=ACC)
-    value = acc.to(y.dtype.element_ty)
-    y += outer * images * y_image + group.to(tl.int64) * y_group
-    y_rows = y + (m.to(tl.int64) * y_channel)[:, None]
+    value = acc
+    if BIAS:
+        value += tl.load(bias + group * m_size + m, mask=m < m_size, other=0.0).to(ACC)[:, None]
+    if not RESIDUAL:
+        value = ACTIVATION(value, first, second).to(y.dtype.element_ty)
+    place = outer * images * y_image + group.to(tl.int64) * y_group
+    rows = (m.to(tl.int64) * y_channel)[:, None]
+    y_rows = y + place + rows
     m_valid = (m < m_size)[:, None]
     if STEP:  # a tile's part of each line is one run of y, of neighbours or of every second column
         end = tl.minimum(p_start + BN, p_size)
@@ -190,7 +203,13 @@ def convolve_planes(
                 row = row % rows_pitch
                 inside &= row < height
             base += row * y_row
-            tl.store(y_rows + (base + p * STEP)[None, :], value, mask=m_valid & inside[None, :])
+            lanes = (base + p * STEP)[None, :]
+            if RESIDUAL:
+                added = tl.load(residual + place + rows + lanes, mask=m_valid & inside[None, :], other=0.0)
+                total = ACTIVATION(value + added.to(ACC), first, second).to(y.dtype.element_ty)
+                tl.store(y_rows + lanes, total, mask=m_valid & inside[None, :])
+            else:
+                tl.store(y_rows + lanes, value, mask=m_valid & inside[None, :])
     else:
         line = p // pitch
         column = p % pitch
@@ -202,6 +221,11 @@ def convolve_planes(
             row = row % rows_pitch
             inside &= row < height
         offsets += row * y_row
+        if RESIDUAL:
+            added = tl.load(
+                residual + place + rows + offsets[None, :], mask=m_valid & inside[None, :], other=0.0
+            )
+            value = ACTIVATION(value + added.to(ACC), first, second).to(y.dtype.element_ty)
         tl.store(y_rows + offsets[None, :], value, mask=m_valid & inside[None, :])
 
 
@@ -290,6 +314,8 @@ def depthwise(
     x,
     weights,
     y,
+    bias,
+    residual,
     multiple,
     out_channels,
     height,
@@ -309,6 +335,8 @@ def depthwise(
     y_channel,
     y_row,
     y_column,
+    first,
+    second,
     KH: tl.constexpr,
     KW: tl.constexpr,
     STEP_H: tl.constexpr,
@@ -317,6 +345,9 @@ def depthwise(
     DILATION_W: tl.constexpr,
     UNIT: tl.constexpr,
     Y_STEP: tl.constexpr,
+    BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    ACTIVATION: tl.constexpr,
     ACC: tl.constexpr,
     LOWEST: tl.constexpr,
     REACH: tl.constexpr,
@@ -330,7 +361,8 @@ def depthwise(
     channel = tl.program_id(0) % out_channels
     image = (tl.program_id(0) // out_channels).to(tl.int64)
     x += image * x_image + (channel // multiple).to(tl.int64) * x_channel
-    y += image * y_image + channel.to(tl.int64) * y_channel
+    plane = image * y_image + channel.to(tl.int64) * y_channel
+    start_sum = tl.load(bias + channel).to(ACC) if BIAS else 0.0
     x += first_row * x_row + first_column * x_column
     weights += channel * weight_channel
     taps = ()
@@ -341,7 +373,7 @@ def depthwise(
             column = start + tl.arange(0, LANES)
             sums = ()
             for _ in tl.static_range(ROWS):
-                sums = sums + (tl.zeros((LANES,), dtype=ACC),)  # noqa: RUF005
+                sums = sums + (tl.zeros((LANES,), dtype=ACC) + start_sum,)  # noqa: RUF005
             for reach in tl.static_range(REACH):  # line by line, so that few loads are alive at a time
                 line = row * STEP_H + (LOWEST + reach)
                 end = tl.where((line + first_row).to(tl.uint32) < height.to(tl.uint32), width, 0).to(
@@ -364,7 +396,11 @@ def depthwise(
                 place = column * Y_STEP if Y_STEP else column * y_column
                 end = tl.where(row + r < out_height, out_width, 0).to(tl.uint32)
                 inside = column.to(tl.uint32) < end
-                tl.store(y + (row + r) * y_row + place, sums[r].to(y.dtype.element_ty), mask=inside)
+                place += plane + (row + r) * y_row
+                total = sums[r]
+                if RESIDUAL:
+                    total += tl.load(residual + place, mask=inside, other=0.0).to(ACC)
+                tl.store(y + place, ACTIVATION(total, first, second).to(y.dtype.element_ty), mask=inside)
 
 
 @triton.jit

@@ -36,10 +36,13 @@ def product(
     c_part,
     alpha,
     beta,
+    first,
+    second,
     A_UNIT: tl.constexpr,
     B_UNIT: tl.constexpr,
     SCALE: tl.constexpr,
     ADD: tl.constexpr,
+    ACTIVATION: tl.constexpr,
     PARTS: tl.constexpr,
     M_FIRST: tl.constexpr,
     ACC: tl.constexpr,
@@ -47,7 +50,7 @@ def product(
     BN: tl.constexpr,
     BK: tl.constexpr,
 ):
-    """One BM x BN tile of c = alpha * (a @ b) + beta * addend. A_UNIT: 0 when the rows of a are contiguous, 1 when its columns are,
+    """One BM x BN tile of c = ACTIVATION(alpha * (a @ b) + beta * addend). A_UNIT: 0 when the rows of a are contiguous, 1 when its columns are,
     2 when neither; B_UNIT likewise for b. PARTS > 1: part p of k, k_part long, goes to c + p * c_part."""
     if M_FIRST:
         m_start = tl.program_id(0) * BM
@@ -103,6 +106,7 @@ def product(
         else:
             offsets = (rows * addend_row)[:, None] + (columns * addend_col)[None, :]
         value += tl.load(addend + offsets, mask=mask, other=0).to(ACC) * beta
+    value = ACTIVATION(value, first, second)
     tl.store(c + (rows * c_row)[:, None] + n[None, :], value.to(c.dtype.element_ty), mask=mask)
 
 
@@ -121,12 +125,15 @@ def sum_parts(
     part_size,
     alpha,
     beta,
+    first,
+    second,
     PARTS: tl.constexpr,
     SCALE: tl.constexpr,
     ADD: tl.constexpr,
+    ACTIVATION: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """Row program_id(1) of batch program_id(2): c = alpha * (sum over the parts, in order) + beta * addend."""
+    """Row program_id(1) of batch program_id(2): c = ACTIVATION(alpha * (sum over the parts, in order) + beta * addend)."""
     n = tl.program_id(0) * BN + tl.arange(0, BN)
     m = tl.program_id(1).to(tl.int64)
     z = tl.program_id(2).to(tl.int64)
@@ -143,6 +150,7 @@ def sum_parts(
             total += tl.load(at + n, mask=mask, other=0).to(total.dtype) * beta
         else:
             total += tl.load(at + n.to(tl.int64) * addend_col, mask=mask, other=0).to(total.dtype) * beta
+    total = ACTIVATION(total, first, second)
     tl.store(c + z * c_batch + m * c_row + n, total.to(c.dtype.element_ty), mask=mask)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from openxpu.ops import conv
-from openxpu.ops.plan import PlanBuilder, Tensor
+from openxpu.ops.ending import Ending
+from openxpu.ops.plan import PlanBuilder, Tensor, Unsupported
 from openxpu.paddle.kernels import phi_kernel
 
 
@@ -262,3 +263,31 @@ def conv3d_double_grad(
     padding = _padding(paddings, padding_algorithm)
     attributes = (strides, padding, dilations, groups, data_format)
     conv.plan_conv_double_grad(b, x, w, dy, ddx, ddw, dx, dw, ddy, *attributes)
+
+
+@phi_kernel
+def fused_conv2d_add_act(
+    b: PlanBuilder,
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    strides: Sequence[int],
+    paddings: Sequence[int],
+    padding_algorithm: str,
+    dilations: Sequence[int],
+    groups: int,
+    data_format: str,
+    activation: str,
+    split_channels: Sequence[int],
+    exhaustive_search: bool,
+    workspace_size_MB: int,  # noqa: N803
+    fuse_alpha: float,
+    output: Tensor,
+    outputs: Sequence[Tensor],
+) -> None:
+    if split_channels:
+        raise Unsupported("a convolution with an ending was asked to split its channels, which it cannot.")
+    padding = _padding(paddings, padding_algorithm)
+    ending = Ending.of(activation, bias, residual)
+    conv.plan_conv(b, x, w, output, strides, padding, dilations, groups, data_format, ending)
