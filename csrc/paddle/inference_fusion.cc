@@ -214,24 +214,16 @@ class Fusion {
     if (!type || type->dims().size() != 1 || type->dims()[0] != columns || columns < 0) return;
     row.bias = bias;
     row.parts.push_back(next);
-    next = only_user(row.result());
-    // The kernel hands out what comes before the activation too, which costs nothing when nobody
-    // wants it.
-    const std::string found = next == nullptr ? "" : activation_text(*next);
+    // Its own activations would have to be handed on before they are applied too.
     row.activation = "none";
-    if (found == "relu" || found == "gelu") {
-      row.activation = found;
-      row.parts.push_back(next);
-    }
     builder_.set_insertion_point(row.parts.back());
     pir::AttributeMap attributes;
     attributes["trans_x"] = builder_.bool_attr(false);
     attributes["trans_y"] = builder_.bool_attr(turned);
     attributes["activation"] = builder_.str_attr(row.activation);
-    const pir::Type before = row.activation == "none" ? pir::Type() : row.result().type();
     replace(row,
             make("fused_gemm_epilogue", {op->operand_source(0), op->operand_source(1), row.bias},
-                 attributes, {row.result().type(), before}));
+                 attributes, {row.result().type(), pir::Type()}));
   }
 
   static bool is_norm(pir::Operation* op, pir::Value x) {

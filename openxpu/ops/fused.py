@@ -251,7 +251,7 @@ def plan_gemm_epilogue(
     v = y.permute(1, 0) if transpose_y else y
     row = bias.view((1, bias.numel), (bias.numel, bias.strides[-1]))
     if before is None or activation == "none":
-        plan_product(b, u, v, out, row, ending=Ending.of("identity" if activation == "none" else activation))
+        plan_product(b, u, v, out, row, ending=Ending.of(_EPILOGUES.get(activation, "identity")))
         return
     target = before.view(out.shape)
     plan_product(b, u, v, target, row)
