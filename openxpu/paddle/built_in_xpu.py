@@ -64,7 +64,9 @@ def _patch_inference(config: Any) -> None:
     """Paddle Inference: the card by the built-in device's functions, and an error for a card that is not there (a
     predictor for one ends the process from within a destructor of Paddle)."""
     chosen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+    own_passes: weakref.WeakKeyDictionary[Any, tuple[tuple[str, ...], bool]] = weakref.WeakKeyDictionary()
     enable_custom, enable_passes = config.enable_custom_device, config.enable_custom_passes
+    switch = config.switch_ir_optim
     set_device, set_options = config.set_xpu_device_id, config.set_xpu_config
     uses, device = config.use_xpu, config.xpu_device_id
 
@@ -77,14 +79,31 @@ def _patch_inference(config: Any) -> None:
             chosen[self] = device_id
             if self.prog_file().endswith(".json"):
                 self.enable_new_executor()  # runs such programs anyway; unsaid, enable_memory_optim refuses them
-                enable_passes(self, [FUSION])
+                choose_passes(self)
+                self.delete_pass(
+                    "transfer_layout_pass"
+                )  # would wrap pools in transpositions, for cards that want NHWC
         return enable_custom(self, device_type, device_id, *args, **keywords)
+
+    def choose_passes(self: Any) -> None:
+        """Paddle keeps one list, and runs it always; ours is in it unless the program wants no others than its own, or none."""
+        passes, alone = own_passes.get(self, ((), False))
+        fusion = [FUSION] if self.ir_optim() and not alone and FUSION not in passes else []
+        enable_passes(self, [*fusion, *passes], alone)
 
     @functools.wraps(enable_passes)
     def enable_custom_passes(self: Any, passes: Sequence[str], custom_pass_only: bool = False) -> None:
-        # Paddle keeps the last list only; ours stays in it unless the program wants no others than its own.
-        own = [FUSION] if self in chosen and not custom_pass_only and FUSION not in passes else []
-        enable_passes(self, [*own, *passes], custom_pass_only)
+        own_passes[self] = (tuple(passes), custom_pass_only)
+        if self in chosen:
+            choose_passes(self)
+        else:
+            enable_passes(self, list(passes), custom_pass_only)
+
+    @functools.wraps(switch)
+    def switch_ir_optim(self: Any, *args: Any, **keywords: Any) -> None:
+        switch(self, *args, **keywords)
+        if self in chosen:
+            choose_passes(self)
 
     def enable_xpu(self: Any, l3_size: int = 0, *options: Any, **named_options: Any) -> None:
         """The first card. The options are about memories and number formats that a card does not have."""
@@ -111,7 +130,7 @@ def _patch_inference(config: Any) -> None:
         return chosen[self] if self in chosen else int(device(self))
 
     for function in (
-        enable_custom_device, enable_custom_passes, enable_xpu, set_xpu_device_id, set_xpu_config, use_xpu, xpu_device_id,
+        enable_custom_device, enable_custom_passes, switch_ir_optim, enable_xpu, set_xpu_device_id, set_xpu_config, use_xpu, xpu_device_id,
     ):  # fmt: skip
         setattr(config, function.__name__, function)
     if not hasattr(config, "lite_engine_enabled"):  # a question that programs for older wheels ask first

@@ -189,3 +189,12 @@ def test_programs_say_which_passes_run(tmp_path: Path, paddle_xpu: Any) -> None:
         found, calls, wanted = served(model, x, tmp_path, **options)
         np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5)
         assert ("fused_conv2d_add_act" in calls) == fused
+
+
+def test_pools_stay_in_their_layout(tmp_path: Path, paddle_xpu: Any) -> None:
+    model = moved(
+        nn.Sequential(nn.Conv2D(4, 8, 3), nn.ReLU(), nn.MaxPool2D(3, 2), nn.Conv2D(8, 4, 1), nn.ReLU())
+    )
+    found, calls, wanted = served(model, image(2, 4, 9, 9), tmp_path)
+    np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5)
+    assert calls == {"fused_conv2d_add_act": 2, "pool2d": 1}

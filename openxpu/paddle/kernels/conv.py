@@ -281,7 +281,7 @@ def fused_conv2d_add_act(
     activation: str,
     split_channels: Sequence[int],
     exhaustive_search: bool,
-    workspace_size_MB: int,  # noqa: N803
+    workspace_size_MB: int,
     fuse_alpha: float,
     output: Tensor,
     outputs: Sequence[Tensor],
