@@ -245,19 +245,25 @@ def make_planes(
     if phase_size * ITEMSIZE[dtype] % 4096 < 128:  # planes a page apart would share cache sets
         phase_size += 128 // ITEMSIZE[dtype]
     planes = b.scratch((channels, len(phases), phase_size), dtype)
-    lanes = 16 if pitch <= 16 else 64
+    tile, lanes = _copied_tile(-(-lines // images), pitch)
     b.launch(
         "conv.pad_planes",
-        (-(-lines // (16 * images)), channels * len(phases), images),
+        (-(-lines // (tile * images)), channels * len(phases), images),
         x, planes, b.constant(np.array(phases, np.int32)), len(phases), images, channels, *extents,
         axes[0].first, axes[1].first, axes[2].first + left, left, slices, rows, lines, pitch, phase_size, *x.strides,
         cost=2 * planes.nbytes,
         STEP_D=axes[0].step, STEP_H=axes[1].step, STEP_W=axes[2].step, DEEP=slices > 1, UNIT=x.strides[4] == 1,
-        LEFT=left > 0,
-        ROWS=16, LANES=lanes,
+        LEFT=left > 0, ROWS=tile, LANES=lanes,
     )  # fmt: skip
     size = len(phases) * phase_size
     return Planes(planes, images, 1, rows, pitch, size, channels * size, axes, phase_size, False)
+
+
+def _copied_tile(rows: int, pitch: int) -> tuple[int, int]:
+    """ROWS and LANES of `pad_planes`: a program takes as long for lines that are not there as for others."""
+    return min((4, 8, 16), key=lambda tile: (-(-rows // tile) * (tile + 2), -tile)), _power_of_two(
+        pitch, 16, 64
+    )
 
 
 def _lines(planes: Planes, strides: Numbers, out: Triple) -> tuple[Planes, Triple]:
@@ -640,13 +646,14 @@ def _lay_out(b: PlanBuilder, planes: Planes, y: Tensor, out: Triple, dtype: str)
     lines = ((out[0] - 1) * planes.rows + out[1]) * planes.images
     size = -(-lines * planes.pitch // 16) * 16
     laid = b.scratch((planes.outer, y.shape[1], size), dtype)
+    tile, lanes = _copied_tile(-(-lines // planes.images), planes.pitch)
     b.launch(
         "conv.pad_planes",
-        (-(-lines // (16 * planes.images)), planes.outer * y.shape[1], planes.images),
+        (-(-lines // (tile * planes.images)), planes.outer * y.shape[1], planes.images),
         y, laid, b.constant(np.zeros(3, np.int32)), 1, planes.images, y.shape[1], *out, 0, 0, 0, 0,
         out[0], planes.rows if out[0] > 1 else out[1], lines, planes.pitch, size, *y.strides,
         cost=2 * laid.nbytes, STEP_D=1, STEP_H=1, STEP_W=1, DEEP=out[0] > 1, LEFT=False, UNIT=y.strides[4] == 1,
-        ROWS=16, LANES=16 if planes.pitch <= 16 else 64,
+        ROWS=tile, LANES=lanes,
     )  # fmt: skip
     return laid
 
