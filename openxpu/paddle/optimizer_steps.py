@@ -77,29 +77,25 @@ def _limit(clip: Any) -> float | None:
     return float(clip.clip_norm) if plain and not clip.should_comm_on_shard_dim else None
 
 
-def _plain(param: Any, grad: Any, clipped: bool) -> bool:
-    """An f32 parameter of one card, with a dense gradient and nothing of its own."""
-    from paddle import float32
-
+def _plain(param: Any, grad: Any, clipped: bool, dtype: Any) -> bool:
+    """A parameter of one card in `dtype`, with a dense gradient and nothing of its own."""
     attributes = param.__dict__
     return (
         attributes.get("optimize_attr", {}).get("learning_rate") == 1.0
         and attributes.get("regularizer") is None
         and not (clipped and attributes.get("need_clip") is False)
         and "_need_shard_auto" not in attributes
-        and param.dtype == float32
-        and grad.dtype == float32
+        and param.dtype == dtype == grad.dtype
         and grad.is_dense()
         and not param.is_dist()
-        and not grad.is_dist()
         and param.place.is_custom_place()
-        and grad.place.is_custom_place()
         and param.is_contiguous()
     )
 
 
 def _fused(optimizer: Any, params_grads: Any) -> Pairs | None:
     """The pairs of parameter and gradient, where the step is one that this file knows."""
+    from paddle import float32
     from paddle.base import framework
     from paddle.distributed.auto_parallel import auto_dp_utils, fully_shard_fusion
     from paddle.optimizer import optimizer as paddle_optimizer
@@ -116,7 +112,7 @@ def _fused(optimizer: Any, params_grads: Any) -> Pairs | None:
     ):
         return None
     pairs = [pair for pair in params_grads if pair[1] is not None]
-    return pairs if pairs and all(_plain(p, g, limit > 0) for p, g in pairs) else None
+    return pairs if pairs and all(_plain(p, g, limit > 0, float32) for p, g in pairs) else None
 
 
 def _step(optimizer: Any, pairs: Pairs) -> None:
