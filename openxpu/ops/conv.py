@@ -31,6 +31,7 @@ _INT32 = 2**31
 _UNROLLED = (
     1 << 16
 )  # products of taps in the text of one kernel; the compiler takes a minute for ten times as many
+_PAST_CACHE = 1 << 18  # elements that no second-level cache keeps beside other data
 _SHORT, _MANY, _TABLE = 8, 16, 1 << 16  # pixels of a line, images, entries: what makes images the lanes
 
 
@@ -603,6 +604,13 @@ def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor,
     _summed_products(b, c, planes.tensor, dy, dw, table, p_size, planes.outer, strides)
 
 
+def _weight_tile(terms: int, m_size: int, n_size: int, dtype: str) -> tuple[int, int, int]:
+    """BM, BN, BK of `weight_gradient`, whose sums have so many terms."""
+    if dtype == "f32" and terms <= 128 and n_size >= 512 and m_size * n_size >= _PAST_CACHE:
+        return 32, 256, 32  # hardly more than writing the result, in lines that are long enough for memory
+    return 64, 64, (512 if dtype == "bf16" else 128)
+
+
 def _summed_products(
     b: PlanBuilder,
     c: Conv,
@@ -622,7 +630,7 @@ def _summed_products(
         c.out_channels // c.groups,
         c.channels // c.groups * c.taps,
     )
-    bm, bn, bk = 64, 64, (512 if planes.dtype == "bf16" else 128)
+    bm, bn, bk = _weight_tile(p_size * outer, m_size, n_size, planes.dtype)
     tiles = -(-m_size // bm) * -(-n_size // bn) * c.groups
     p_chunk, p_splits, outer_chunk, outer_splits = _splits(tiles, p_size, outer, bk)
     splits = p_splits * outer_splits
