@@ -32,6 +32,7 @@ _INT32 = 2**31
 _UNROLLED = (
     1 << 16
 )  # products of taps in the text of one kernel; the compiler takes a minute for ten times as many
+_PAST_CACHE = 1 << 18  # elements that no second-level cache keeps beside other data
 _SHORT, _MANY, _TABLE = 8, 16, 1 << 16  # pixels of a line, images, entries: what makes images the lanes
 
 
@@ -246,19 +247,25 @@ def make_planes(
     if phase_size * ITEMSIZE[dtype] % 4096 < 128:  # planes a page apart would share cache sets
         phase_size += 128 // ITEMSIZE[dtype]
     planes = b.scratch((channels, len(phases), phase_size), dtype)
-    lanes = 16 if pitch <= 16 else 64
+    tile, lanes = _copied_tile(-(-lines // images), pitch)
     b.launch(
         "conv.pad_planes",
-        (-(-lines // (16 * images)), channels * len(phases), images),
+        (-(-lines // (tile * images)), channels * len(phases), images),
         x, planes, b.constant(np.array(phases, np.int32)), len(phases), images, channels, *extents,
         axes[0].first, axes[1].first, axes[2].first + left, left, slices, rows, lines, pitch, phase_size, *x.strides,
         cost=2 * planes.nbytes,
         STEP_D=axes[0].step, STEP_H=axes[1].step, STEP_W=axes[2].step, DEEP=slices > 1, UNIT=x.strides[4] == 1,
-        LEFT=left > 0,
-        ROWS=16, LANES=lanes,
+        LEFT=left > 0, ROWS=tile, LANES=lanes,
     )  # fmt: skip
     size = len(phases) * phase_size
     return Planes(planes, images, 1, rows, pitch, size, channels * size, axes, phase_size, False)
+
+
+def _copied_tile(rows: int, pitch: int) -> tuple[int, int]:
+    """ROWS and LANES of `pad_planes`: a program takes as long for lines that are not there as for others."""
+    return min((4, 8, 16), key=lambda tile: (-(-rows // tile) * (tile + 2), -tile)), _power_of_two(
+        pitch, 16, 64
+    )
 
 
 def _lines(planes: Planes, strides: Numbers, out: Triple) -> tuple[Planes, Triple]:
@@ -614,6 +621,13 @@ def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor,
     _summed_products(b, c, planes.tensor, dy, dw, table, p_size, planes.outer, strides)
 
 
+def _weight_tile(terms: int, m_size: int, n_size: int, dtype: str) -> tuple[int, int, int]:
+    """BM, BN, BK of `weight_gradient`, whose sums have so many terms."""
+    if dtype == "f32" and terms <= 128 and n_size >= 512 and m_size * n_size >= _PAST_CACHE:
+        return 32, 256, 32  # hardly more than writing the result, in lines that are long enough for memory
+    return 64, 64, (512 if dtype == "bf16" else 128)
+
+
 def _summed_products(
     b: PlanBuilder,
     c: Conv,
@@ -633,7 +647,7 @@ def _summed_products(
         c.out_channels // c.groups,
         c.channels // c.groups * c.taps,
     )
-    bm, bn, bk = 64, 64, (512 if planes.dtype == "bf16" else 128)
+    bm, bn, bk = _weight_tile(p_size * outer, m_size, n_size, planes.dtype)
     tiles = -(-m_size // bm) * -(-n_size // bn) * c.groups
     p_chunk, p_splits, outer_chunk, outer_splits = _splits(tiles, p_size, outer, bk)
     splits = p_splits * outer_splits
@@ -657,13 +671,14 @@ def _lay_out(b: PlanBuilder, planes: Planes, y: Tensor, out: Triple, dtype: str)
     lines = ((out[0] - 1) * planes.rows + out[1]) * planes.images
     size = -(-lines * planes.pitch // 16) * 16
     laid = b.scratch((planes.outer, y.shape[1], size), dtype)
+    tile, lanes = _copied_tile(-(-lines // planes.images), planes.pitch)
     b.launch(
         "conv.pad_planes",
-        (-(-lines // (16 * planes.images)), planes.outer * y.shape[1], planes.images),
+        (-(-lines // (tile * planes.images)), planes.outer * y.shape[1], planes.images),
         y, laid, b.constant(np.zeros(3, np.int32)), 1, planes.images, y.shape[1], *out, 0, 0, 0, 0,
         out[0], planes.rows if out[0] > 1 else out[1], lines, planes.pitch, size, *y.strides,
         cost=2 * laid.nbytes, STEP_D=1, STEP_H=1, STEP_W=1, DEEP=out[0] > 1, LEFT=False, UNIT=y.strides[4] == 1,
-        ROWS=16, LANES=16 if planes.pitch <= 16 else 64,
+        ROWS=tile, LANES=lanes,
     )  # fmt: skip
     return laid
 

@@ -80,6 +80,9 @@ def _unit(row: int, col: int, rows: int, cols: int) -> int:
 
 def _tiles(m: int, n: int, k: int, batch: int, dtype: str) -> tuple[int, int, int]:
     """BM, BN, BK: tall tiles, so that each panel of y serves many rows, but enough of them for every worker."""
+    if k <= 16 < m and n >= 512 and dtype == "f32":
+        # Hardly more than writing the result, as the filter's gradient of a small batch: whole lines of it, one after another.
+        return (8, 1024, 4) if k <= 4 else (16, 1024, 16)
     # Few sizes, so that few kernels are compiled: what a tile has beyond the matrix costs nothing, extents are masked.
     bm = 16 if m <= 16 else 32 if m <= 32 else 64 if m <= 64 else 256
     bn = 16 if n <= 16 else 32 if n <= 32 else 64 if n <= 64 else 128

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from openxpu.ops.plan import I64, PlanBuilder, Tensor, dtype_constexpr
@@ -52,11 +53,25 @@ def plan_momentum(
     nesterov: bool = False,
     decay: float = 0.0,
     rescale: float = 1.0,
+    factor: Tensor | None = None,
 ) -> None:
-    """velocity = mu * velocity + g; param -= rate * velocity, with g = grad * rescale + decay * param."""
-    tensors = (param, grad, velocity, rate, master, param_out, velocity_out, master_out)
-    flags = {"NESTEROV": int(nesterov), "DECAY": int(decay != 0.0)}
+    """velocity = mu * velocity + g; param -= rate * velocity, with g = grad * factor * rescale + decay * param."""
+    tensors = (param, grad, velocity, rate, factor, master, param_out, velocity_out, master_out)
+    flags = {"NESTEROV": int(nesterov), "DECAY": int(decay != 0.0), "FACTOR": int(factor is not None)}
     _launch(b, "momentum", param, tensors, (mu, decay, rescale), master, 5, **flags)
+
+
+def plan_clip_factor(b: PlanBuilder, grads: Sequence[Tensor], norm: Tensor, limit: float) -> Tensor:
+    """What clipping by global norm multiplies all gradients by, a tensor of one element; norm = their norm."""
+    squares, factor = b.scratch((len(grads),), norm.dtype), b.scratch((1,), norm.dtype)
+    for i, grad in enumerate(grads):
+        plan_squared_norm(b, grad, squares.view((1,), (1,), i))
+    acc = accumulation_dtype(norm.dtype)
+    b.launch(
+        "optimizer.clip_factor", 1, squares, norm, factor, len(grads), real(limit, acc), cost=squares.nbytes,
+        ACC=dtype_constexpr(acc), BLOCK=64,
+    )  # fmt: skip
+    return factor
 
 
 def plan_adam(

@@ -128,3 +128,30 @@ def test_decayed_adagrad() -> None:
     moment = 0.9 * a + 0.1 * g * g
     close(out[1], moment)
     close(out[0], p - 0.1 * g / (np.sqrt(moment) + 1e-6))
+
+
+@pytest.mark.parametrize("limit", [0.5, 1e4])
+@pytest.mark.parametrize("sizes", [(1,), (100, 5000, 3), tuple(range(1, 140))], ids=len)
+def test_clip_factor(sizes: tuple[int, ...], limit: float) -> None:
+    grads = [draw(i, n) for i, n in enumerate(sizes)]
+
+    def plan(b: Any, *tensors: Any) -> None:
+        *given, norm, factor = tensors
+        b.copy(factor, ops.plan_clip_factor(b, given, norm, limit))
+
+    norm, factor = execute(plan, grads, [np.zeros(1, np.float32), np.zeros(1, np.float32)])
+    wanted = np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in grads))
+    close(norm, [wanted])
+    close(factor, [min(1.0, limit / wanted)])
+
+
+def test_momentum_with_a_factor() -> None:
+    p, g, v, factor = draw(0, 100), draw(1, 100), draw(2, 100), np.array([0.25], np.float32)
+
+    def plan(b: Any, p: Any, g: Any, v: Any, rate: Any, f: Any, p_out: Any, v_out: Any) -> None:
+        ops.plan_momentum(b, p, g, v, rate, None, p_out, v_out, None, 0.9, factor=f)
+
+    moved, velocity = execute(plan, [p, g, v, RATE, factor], [p, v])
+    wanted = 0.9 * v.astype(np.float64) + 0.25 * g
+    close(velocity, wanted)
+    close(moved, p - 0.1 * wanted)

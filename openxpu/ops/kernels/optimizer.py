@@ -54,13 +54,18 @@ def sgd(
 
 @triton.jit
 def momentum(
-    param, grad, velocity, rate, master, param_out, velocity_out, master_out, n, mu, decay, rescale,
-    NESTEROV: tl.constexpr, DECAY: tl.constexpr, MASTER: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+    param, grad, velocity, rate, factor, master, param_out, velocity_out, master_out, n, mu, decay, rescale,
+    NESTEROV: tl.constexpr, DECAY: tl.constexpr, FACTOR: tl.constexpr, MASTER: tl.constexpr, ACC: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """FACTOR: the gradient is multiplied by *factor first, which clipping found."""
     first, offsets, mask = place(n, BLOCK)
     lr = tl.load(rate).to(ACC)
     p = old(param, master, first + offsets, mask, MASTER, ACC)
-    g = tl.load(grad + first + offsets, mask=mask, other=0).to(ACC) * rescale
+    g = tl.load(grad + first + offsets, mask=mask, other=0).to(ACC)
+    if FACTOR:
+        g = g * tl.load(factor).to(ACC)
+    g = g * rescale
     if DECAY:
         g = g + decay * p
     v = tl.load(velocity + first + offsets, mask=mask, other=0).to(ACC) * mu + g
@@ -469,3 +474,18 @@ def average_counters(
     tl.store(before_out, tl.where(restart, count, earlier))
     tl.store(accumulates_out, tl.where(restart, 0, count))
     tl.store(updates_out, update)
+
+
+@triton.jit
+def clip_factor(squares, norm, factor, n, limit, ACC: tl.constexpr, BLOCK: tl.constexpr):
+    """norm = the root of the sum of n squared norms; factor = limit / norm where that is below 1, else 1."""
+    total = tl.zeros((BLOCK,), ACC)
+    for first in range(0, n, BLOCK):
+        offsets = first + tl.arange(0, BLOCK)
+        total += tl.load(squares + offsets, mask=offsets < n, other=0).to(ACC)
+    length = tl.sqrt(tl.sum(total, 0))
+    tl.store(norm, length.to(norm.dtype.element_ty))
+    tl.store(
+        factor,
+        (limit / tl.maximum(length, limit, propagate_nan=tl.PropagateNan.ALL)).to(factor.dtype.element_ty),
+    )
