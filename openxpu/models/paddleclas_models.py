@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 from typing import Any
 
 from openxpu.models.classification import image_data
-from openxpu.models.registry import Model
+from openxpu.models.registry import Data, Model
 
 CONSTRUCTORS = {
     64: """
@@ -49,10 +50,10 @@ CONSTRUCTORS = {
         AdaFace_IR_SE_152 AdaFace_IR_SE_200
     """,
     128: """
-        InceptionV3 GoogLeNet AlexNet InceptionV4 Xception41 Xception65 Xception71 Xception41_deeplab
-        Xception65_deeplab
+        InceptionV3 InceptionV4 Xception41 Xception65 Xception71 Xception41_deeplab Xception65_deeplab
     """,
     224: """
+        GoogLeNet AlexNet
         MobileNetV4_hybrid_medium MobileNetV4_hybrid_large DSNet_tiny DSNet_small DSNet_base ViT_small_patch16_224
         ViT_base_patch16_224 ViT_large_patch16_224 DeiT_tiny_patch16_224 DeiT_small_patch16_224 DeiT_base_patch16_224
         DeiT_tiny_distilled_patch16_224 DeiT_small_distilled_patch16_224 DeiT_base_distilled_patch16_224
@@ -98,9 +99,25 @@ LISTED = {"ResNet50", "ResNet101", "MobileNetV3_small_x1_0", "MobileNetV3_large_
 
 
 def build(name: str) -> Any:
-    """The constructor of this name with random weights."""
+    """The constructor of this name with random weights. Some name their parameters, which Paddle allows once in a space of names."""
+    import paddle
+
     backbone = importlib.import_module("paddleclas.ppcls.arch.backbone")
-    return getattr(backbone, name)()
+    with paddle.utils.unique_name.guard():
+        return getattr(backbone, name)()
+
+
+def _data(size: int) -> Data:
+    if size == 112:
+        return _faces(size)
+    return image_data(size, other=size + 32 if size == 64 else None)
+
+
+def _faces(size: int) -> Data:
+    """Two pictures for a sample, as classes of the 512 numbers of an embedding: the last layer normalises it over the batch, and of two
+    samples nothing but signs would be left."""
+    data = image_data(size, classes=512)
+    return dataclasses.replace(data, make=lambda batch, seed: data.make(2 * batch, seed))
 
 
 def models() -> list[Model]:
@@ -110,7 +127,7 @@ def models() -> list[Model]:
             "classification",
             "PaddleClas",
             functools.partial(build, name),
-            image_data(size, other=size + 32 if size == 64 else None),
+            _data(size),
             requires="paddleclas",
             install="paddleclas==2.6.0",
             listed=name in LISTED,
