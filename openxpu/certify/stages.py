@@ -4,6 +4,7 @@ The order is that of TIPC: forward, training, training in bf16, export, inferenc
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 import time
@@ -160,14 +161,41 @@ def forward(run: Run) -> dict[str, Any]:
         parameters = sum(math.prod(p.shape) for p in model.parameters())
         wanted, seconds = _evaluated(model, run, batch, "cpu")
     with device("xpu"):
-        model = built(run)
-        run.outputs, own = _evaluated(model, run, batch, "xpu")
+        run.outputs, own = _evaluated(built(run), run, batch, "xpu")
     worst = difference(run.outputs, wanted)
+    found: dict[str, Any] = {}
+    if not worst <= FORWARD and _settle(run, batch):
+        found["unsettled_difference"] = worst
+        wanted, run.outputs = eager(run, batch, "cpu"), eager(run, batch, "xpu")
+        worst = difference(run.outputs, wanted)
     if not worst <= FORWARD:
         raise StageFailed(
             f"The results differ by {worst:.2g} of the largest value, {FORWARD:.0e} is allowed. {first_layer_apart(run, batch)}"
         )
-    return {"difference": worst, "parameters": parameters, "cpu_ms": seconds * 1e3, "card_ms": own * 1e3}
+    found |= {"difference": worst, "parameters": parameters}
+    return found | {"cpu_ms": seconds * 1e3, "card_ms": own * 1e3}
+
+
+def _settle(run: Run, batch: Batch) -> bool:
+    """Gives the run's batch normalisations the statistics of this batch, on the CPU; False where the model has none.
+
+    Those of a random start are 0 and 1 whatever comes in: values grow from block to block, and rounding with them. A model that
+    was trained has statistics of its data."""
+    import paddle
+
+    with device("cpu"), paddle.no_grad():
+        model = built(run)
+        layers = [
+            layer for layer in model.sublayers() if hasattr(layer, "_mean") and hasattr(layer, "_momentum")
+        ]
+        if not layers:
+            return False
+        for layer in layers:
+            layer._momentum = 0.0
+        model.train()
+        called(model, run, tensors(batch))
+        run.weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    return True
 
 
 def _evaluated(
@@ -379,10 +407,10 @@ def predictor(run: Run, card: bool, onednn: bool = True, passes: bool = True) ->
 def _reference(run: Run, batch: Batch) -> Any:
     """Paddle Inference on the CPU, after one round, as Paddle 3.3.1 can run the program.
 
-    It has no way to hand attributes that are doubles to oneDNN (the scales of an interpolation, which is an error; the slope of a leaky
-    ReLU after a convolution, which ends the process), and some of its passes for the CPU fail on programs with a free extent."""
+    It has no way to hand attributes that are doubles to oneDNN (the scales of an interpolation, which is an error), and some of its
+    passes for the CPU fail on programs with a free extent."""
     ways: list[dict[str, bool]] = [{}, {"onednn": False}, {"onednn": False, "passes": False}]
-    if "leaky_relu" in (run.folder / "cpu" / "model.json").read_text():
+    if _ends_onednn(json.loads((run.folder / "cpu" / "model.json").read_text())):
         del ways[0]
     for options in ways:
         try:
@@ -396,6 +424,21 @@ def _reference(run: Run, batch: Batch) -> Any:
     raise StageFailed(
         f"Paddle Inference on the CPU, which the card's speed is set against, fails: {failure}."
     )
+
+
+def _ends_onednn(program: Any) -> bool:
+    """Whether a program, or a part of it, has what ends the process of Paddle 3.3.1 in oneDNN: the slope of a leaky ReLU, a double, after
+    a convolution, and a batch normalisation without scale or shift (value 0 is none)."""
+    if isinstance(program, list):
+        return any(map(_ends_onednn, program))
+    if not isinstance(program, dict):
+        return False
+    kind = str(program.get("#", ""))
+    if "leaky_relu" in kind:
+        return True
+    if kind.endswith(".batch_norm_") and any(operand.get("%") == 0 for operand in program.get("I", ())):
+        return True
+    return any(map(_ends_onednn, program.values()))
 
 
 def _served(found: Any, batch: Batch, inputs: tuple[str, ...]) -> list[np.ndarray]:
