@@ -8,7 +8,7 @@ import functools
 import importlib
 from typing import Any
 
-from openxpu.models.classification import image_data
+from openxpu.models.classification import CLASSES, FAINT, image_data
 from openxpu.models.registry import Data, Model
 
 CONSTRUCTORS = {
@@ -19,7 +19,7 @@ CONSTRUCTORS = {
         MobileNetV3_large_x1_25 MobileNetV4_conv_small MobileNetV4_conv_medium MobileNetV4_conv_large FasterNet_T0
         FasterNet_T1 FasterNet_T2 FasterNet_S FasterNet_M FasterNet_L StarNet_S1 StarNet_S2 StarNet_S3 StarNet_S4
         ResNet18 ResNet18_vd ResNet34 ResNet34_vd ResNet50 ResNet50_vd ResNet101 ResNet101_vd ResNet152 ResNet152_vd
-        ResNet200_vd VGG11 VGG13 VGG16 VGG19 HRNet_W18_C HRNet_W30_C HRNet_W32_C HRNet_W40_C HRNet_W44_C HRNet_W48_C
+        ResNet200_vd HRNet_W18_C HRNet_W30_C HRNet_W32_C HRNet_W40_C HRNet_W44_C HRNet_W48_C
         HRNet_W60_C HRNet_W64_C SE_HRNet_W64_C PPLCNet_x0_25 PPLCNet_x0_35 PPLCNet_x0_5 PPLCNet_x0_75 PPLCNet_x1_0
         PPLCNet_x1_5 PPLCNet_x2_0 PPLCNet_x2_5 PPLCNetV2_small PPLCNetV2_base PPLCNetV2_large ESNet_x0_25 ESNet_x0_5
         ESNet_x0_75 ESNet_x1_0 PPHGNet_tiny PPHGNet_small PPHGNet_base PPHGNetV2_B0 PPHGNetV2_B1 PPHGNetV2_B2
@@ -32,28 +32,28 @@ CONSTRUCTORS = {
         EfficientNetB1 EfficientNetB2 EfficientNetB3 EfficientNetB4 EfficientNetB5 EfficientNetB6 EfficientNetB7
         EfficientNetB0_small EfficientNetV2_S ResNeSt50_fast_1s1x64d ResNeSt50 ResNeSt101 ResNeSt200 ResNeSt269
         MobileNetV2_x0_25 MobileNetV2_x0_5 MobileNetV2_x0_75 MobileNetV2 MobileNetV2_x1_5 MobileNetV2_x2_0
-        MobileFaceNet ShuffleNetV2_x0_25 ShuffleNetV2_x0_33 ShuffleNetV2_x0_5 ShuffleNetV2_x1_0 ShuffleNetV2_x1_5
+        ShuffleNetV2_x0_25 ShuffleNetV2_x0_33 ShuffleNetV2_x0_5 ShuffleNetV2_x1_0 ShuffleNetV2_x1_5
         ShuffleNetV2_x2_0 ShuffleNetV2_swish GhostNet_x0_5 GhostNet_x1_0 GhostNet_x1_3 ResNeXt101_32x8d_wsl
         ResNeXt101_32x16d_wsl ResNeXt101_32x32d_wsl ResNeXt101_32x48d_wsl SqueezeNet1_0 SqueezeNet1_1 DarkNet53
         RegNetX_200MF RegNetX_400MF RegNetX_600MF RegNetX_800MF RegNetX_1600MF RegNetX_3200MF RegNetX_4GF
-        RegNetX_6400MF RegNetX_8GF RegNetX_12GF RegNetX_16GF RegNetX_32GF MixNet_S MixNet_M MixNet_L ReXNet_1_0
+        RegNetX_6400MF RegNetX_8GF RegNetX_12GF RegNetX_16GF RegNetX_32GF ReXNet_1_0
         ReXNet_1_3 ReXNet_1_5 ReXNet_2_0 ReXNet_3_0 DLA34 DLA46_c DLA46x_c DLA60 DLA60x DLA60x_c DLA102 DLA102x
         DLA102x2 DLA169 HarDNet68 HarDNet85 HarDNet39_ds HarDNet68_ds CSPDarkNet53 RepVGG_A0 RepVGG_A1 RepVGG_A2
         RepVGG_B0 RepVGG_B1 RepVGG_B2 RepVGG_B1g2 RepVGG_B1g4 RepVGG_B2g4 RepVGG_B3 RepVGG_B3g4 RepVGG_D2se PeleeNet
         MicroNet_M0 MicroNet_M1 MicroNet_M2 MicroNet_M3 MobileNeXt_x0_35 MobileNeXt_x0_5 MobileNeXt_x0_75
         MobileNeXt_x1_0 MobileNeXt_x1_4 TinyNet_A TinyNet_B TinyNet_C TinyNet_D TinyNet_E ResNet50_last_stage_stride1
-        ResNet50_adaptive_max_pool2d ResNet50_metabin VGG19Sigmoid PPLCNet_x2_5_Tanh PPLCNetV2_base_ShiTu
+        ResNet50_adaptive_max_pool2d ResNet50_metabin PPLCNet_x2_5_Tanh PPLCNetV2_base_ShiTu
         EfficientNetB3_watermark
     """,
     112: """
         AdaFace_IR_18 AdaFace_IR_34 AdaFace_IR_50 AdaFace_IR_101 AdaFace_IR_152 AdaFace_IR_SE_50 AdaFace_IR_SE_101
-        AdaFace_IR_SE_152 AdaFace_IR_SE_200
+        AdaFace_IR_SE_152 AdaFace_IR_SE_200 MobileFaceNet
     """,
     128: """
         InceptionV3 InceptionV4 Xception41 Xception65 Xception71 Xception41_deeplab Xception65_deeplab
     """,
     224: """
-        GoogLeNet AlexNet
+        GoogLeNet AlexNet VGG11 VGG13 VGG16 VGG19 VGG19Sigmoid MixNet_S MixNet_M MixNet_L
         MobileNetV4_hybrid_medium MobileNetV4_hybrid_large DSNet_tiny DSNet_small DSNet_base ViT_small_patch16_224
         ViT_base_patch16_224 ViT_large_patch16_224 DeiT_tiny_patch16_224 DeiT_small_patch16_224 DeiT_base_patch16_224
         DeiT_tiny_distilled_patch16_224 DeiT_small_distilled_patch16_224 DeiT_base_distilled_patch16_224
@@ -107,16 +107,18 @@ def build(name: str) -> Any:
         return getattr(backbone, name)()
 
 
-def _data(size: int) -> Data:
+def _data(name: str, size: int) -> Data:
     if size == 112:
-        return _faces(size)
-    return image_data(size, other=size + 32 if size == 64 else None)
+        return _faces(size, 128 if name == "MobileFaceNet" else 512)
+    other = size + 32 if size == 64 and not name.startswith("ShuffleNet") else None
+    classes = 2 if name.endswith("watermark") else CLASSES
+    return image_data(size, other=other, classes=classes, contrast=FAINT if name == "GoogLeNet" else 1.0)
 
 
-def _faces(size: int) -> Data:
-    """Two pictures for a sample, as classes of the 512 numbers of an embedding: the last layer normalises it over the batch, and of two
+def _faces(size: int, numbers: int) -> Data:
+    """Two pictures for a sample, as classes of the numbers of an embedding: the last layer normalises it over the batch, and of two
     samples nothing but signs would be left."""
-    data = image_data(size, classes=512)
+    data = image_data(size, classes=numbers)
     return dataclasses.replace(data, make=lambda batch, seed: data.make(2 * batch, seed))
 
 
@@ -127,7 +129,7 @@ def models() -> list[Model]:
             "classification",
             "PaddleClas",
             functools.partial(build, name),
-            _data(size),
+            _data(name, size),
             requires="paddleclas",
             install="paddleclas==2.6.0",
             listed=name in LISTED,
