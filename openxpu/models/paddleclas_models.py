@@ -60,7 +60,7 @@ CONSTRUCTORS = {
         SwinTransformer_tiny_patch4_window7_224 SwinTransformer_small_patch4_window7_224
         SwinTransformer_base_patch4_window7_224 SwinTransformer_large_patch4_window7_224 CSWinTransformer_tiny_224
         CSWinTransformer_small_224 CSWinTransformer_base_224 CSWinTransformer_large_224 pcpvt_small pcpvt_base
-        pcpvt_large alt_gvt_small alt_gvt_base alt_gvt_large LeViT_128S LeViT_128 LeViT_192 RedNet26 RedNet38 RedNet50
+        pcpvt_large alt_gvt_small alt_gvt_base alt_gvt_large LeViT_128S LeViT_128 LeViT_192 LeViT_256 LeViT_384 RedNet26 RedNet38 RedNet50
         RedNet101 RedNet152 TNT_small TNT_base PVT_V2_B0 PVT_V2_B1 PVT_V2_B2_Linear PVT_V2_B2 PVT_V2_B3 PVT_V2_B4
         PVT_V2_B5 MobileViT_XXS MobileViT_XS MobileViT_S VAN_B0 VAN_B1 VAN_B2 VAN_B3 CLIP_vit_base_patch32_224
         CLIP_vit_base_patch16_224 CLIP_vit_large_patch14_224 BEiTv2_vit_base_patch16_224 BEiTv2_vit_large_patch16_224
@@ -78,7 +78,7 @@ CONSTRUCTORS = {
         SwinTransformerV2_tiny_patch4_window8_256 SwinTransformerV2_small_patch4_window8_256
         SwinTransformerV2_base_patch4_window8_256 SwinTransformerV2_tiny_patch4_window16_256
         SwinTransformerV2_small_patch4_window16_256 SwinTransformerV2_base_patch4_window16_256
-        SwinTransformerV2_large_patch4_window16_256 LeViT_256
+        SwinTransformerV2_large_patch4_window16_256
     """,
     336: """
         CLIP_vit_large_patch14_336
@@ -87,7 +87,7 @@ CONSTRUCTORS = {
         ViT_base_patch16_384 ViT_base_patch32_384 ViT_large_patch16_384 ViT_large_patch32_384 DeiT_base_patch16_384
         DeiT_base_distilled_patch16_384 SwinTransformer_base_patch4_window12_384
         SwinTransformer_large_patch4_window12_384 SwinTransformerV2_base_patch4_window24_384
-        SwinTransformerV2_large_patch4_window24_384 CSWinTransformer_base_384 CSWinTransformer_large_384 LeViT_384
+        SwinTransformerV2_large_patch4_window24_384 CSWinTransformer_base_384 CSWinTransformer_large_384
         ConvNeXt_base_384 ConvNeXt_large_384 NextViT_small_384 NextViT_base_384 NextViT_large_384 CvT_13_384
         CvT_21_384 CvT_W24_384
     """,
@@ -98,13 +98,21 @@ LISTED = {"ResNet50", "ResNet101", "MobileNetV3_small_x1_0", "MobileNetV3_large_
           "Xception41", "EfficientNetB0", "GoogLeNet", "SqueezeNet1_0", "DarkNet53", "SE_ResNeXt50_32x4d", "DPN68"}  # fmt: skip
 
 
+# Arguments that a constructor does not do without; those of CAE are of its published fine-tuning.
+_CAE = {
+    "pretrained": False, "enable_linear_eval": False, "model_key": "model", "model_ema": {}, "use_mean_pooling": True,
+    "use_rel_pos_bias": True, "use_abs_pos_emb": False, "sin_pos_emb": True, "init_values": 0.1,
+}  # fmt: skip
+ARGUMENTS: dict[str, dict[str, Any]] = {"cae_base_patch16_224": _CAE, "cae_large_patch16_224": _CAE}
+
+
 def build(name: str) -> Any:
     """The constructor of this name with random weights. Some name their parameters, which Paddle allows once in a space of names."""
     import paddle
 
     backbone = importlib.import_module("paddleclas.ppcls.arch.backbone")
     with paddle.utils.unique_name.guard():
-        return getattr(backbone, name)()
+        return getattr(backbone, name)(**ARGUMENTS.get(name, {}))
 
 
 def _data(name: str, size: int) -> Data:
