@@ -27,6 +27,14 @@ LOSSES = 2e-2  # relative, after STEPS steps that amplify differences
 ROUNDING = 2.0**-23  # what a weight is moved by to see how much a model amplifies rounding
 AMPLIFIED = 4.0  # the card rounds every sum, and that experiment only the weights
 FALLS = 0.98  # the last loss beside the first
+DROPS = (
+    "drop_prob",
+    "drop",
+    "drop_rate",
+    "drop_connect_rate",
+    "dropout",
+    "dropout_rate",
+)  # as layers call it that drop by themselves
 RATES = (1.0, 4.0, 16.0, 0.25)  # of a model's learning rate, in the order in which they are tried
 
 
@@ -106,12 +114,11 @@ def built(run: Run) -> Any:
     model = run.model.build()
     if run.weights:
         model.set_state_dict(run.weights)
-    for layer in model.sublayers():
-        name = type(layer).__name__
-        if "Dropout" in name or "DropPath" in name:
-            for attribute in ("p", "drop_prob"):
-                if hasattr(layer, attribute):
-                    setattr(layer, attribute, 0.0)
+    for layer in model.sublayers(include_self=True):
+        names = DROPS if "Drop" not in type(layer).__name__ else ("p", *DROPS)
+        for attribute in names:
+            if isinstance(getattr(layer, attribute, None), float):
+                setattr(layer, attribute, 0.0)
     return model
 
 

@@ -1,4 +1,4 @@
-"""What a certification does about models and programs that are hard to compare: statistics of a random start, CPU programs that end."""
+"""What a certification does about models that are hard to compare: statistics of a random start, dropping, CPU programs that end."""
 
 from __future__ import annotations
 
@@ -53,3 +53,26 @@ def test_programs_that_end_paddle_in_onednn_are_known(affine: bool, tmp_path: Pa
     norm.eval()
     paddle.jit.save(norm, str(tmp_path / "model"), input_spec=[paddle.static.InputSpec([-1, 8], "float32")])
     assert stages._ends_onednn(json.loads((tmp_path / "model.json").read_text())) is not affine
+
+
+class Drops(paddle.nn.Layer):
+    """Drops without a layer for it, as the blocks of EfficientNet and paddle.nn.MultiHeadAttention do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop_connect_rate = 0.5
+        self.layers = paddle.nn.Sequential(paddle.nn.Linear(512, 8), paddle.nn.Dropout(0.5))
+        self.attention = paddle.nn.MultiHeadAttention(8, 2, dropout=0.5)
+
+    def forward(self, x: Any) -> Any:
+        x = self.attention(self.layers(x)[None])
+        return paddle.nn.functional.dropout(x, self.drop_connect_rate, training=self.training)
+
+
+def test_nothing_is_dropped(tmp_path: Path) -> None:
+    run = stages.Run(model_of(Drops), 8, 1, tmp_path)
+    layer = stages.built(run)
+    batch = stages.tensors(run.data.make(8, 1))
+    one, other = (stages.called(layer, run, batch).numpy() for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    assert (one != 0).all()
