@@ -1,8 +1,8 @@
 # Models of PaddleClas: its constructors, by the size of pictures that the architecture is whole with.
 """Transformers have position tables for one size; the others take any, and get small ones.
 
-Left out is what PaddleClas 2.6.0 cannot run on a CPU: its Swin Transformer V2 uses a name that it does not define, and SOLIDER asks for
-CUDA."""
+Left out is what PaddleClas 2.6.0 cannot run on a CPU: its Swin Transformer V2 uses a name that it does not define, SOLIDER asks for CUDA,
+and five constructors (HRNet_W60_C, SE_HRNet_W64_C, MobileViTV2_x0_75, x1_25, x1_75) look for an address that it does not have."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ CONSTRUCTORS = {
         MobileNetV3_large_x1_25 MobileNetV4_conv_small MobileNetV4_conv_medium MobileNetV4_conv_large FasterNet_T0
         FasterNet_T1 FasterNet_T2 FasterNet_S FasterNet_M FasterNet_L StarNet_S1 StarNet_S2 StarNet_S3 StarNet_S4
         ResNet18 ResNet18_vd ResNet34 ResNet34_vd ResNet50 ResNet50_vd ResNet101 ResNet101_vd ResNet152 ResNet152_vd
-        ResNet200_vd HRNet_W18_C HRNet_W30_C HRNet_W32_C HRNet_W40_C HRNet_W44_C HRNet_W48_C HRNet_W60_C HRNet_W64_C
-        SE_HRNet_W64_C PPLCNet_x0_25 PPLCNet_x0_35 PPLCNet_x0_5 PPLCNet_x0_75 PPLCNet_x1_0 PPLCNet_x1_5 PPLCNet_x2_0
-        PPLCNet_x2_5 PPLCNetV2_small PPLCNetV2_base PPLCNetV2_large ESNet_x0_25 ESNet_x0_5 ESNet_x0_75 ESNet_x1_0
-        PPHGNet_tiny PPHGNet_small PPHGNet_base PPHGNetV2_B0 PPHGNetV2_B1 PPHGNetV2_B2 PPHGNetV2_B3 PPHGNetV2_B4
-        PPHGNetV2_B5 PPHGNetV2_B6 ResNet50_vc ResNeXt50_32x4d ResNeXt50_64x4d ResNeXt101_32x4d ResNeXt101_64x4d
-        ResNeXt152_32x4d ResNeXt152_64x4d ResNeXt50_vd_32x4d ResNeXt50_vd_64x4d ResNeXt101_vd_32x4d
-        ResNeXt101_vd_64x4d ResNeXt152_vd_32x4d ResNeXt152_vd_64x4d Res2Net50_26w_4s Res2Net50_14w_8s
-        Res2Net50_vd_26w_4s Res2Net101_vd_26w_4s Res2Net200_vd_26w_4s SE_ResNet18_vd SE_ResNet34_vd SE_ResNet50_vd
-        SE_ResNeXt50_vd_32x4d SENet154_vd SE_ResNeXt50_32x4d SE_ResNeXt101_32x4d SE_ResNeXt152_64x4d DPN68 DPN92 DPN98
-        DPN107 DPN131 DenseNet121 DenseNet161 DenseNet169 DenseNet201 DenseNet264 EfficientNetB0 EfficientNetB1
-        EfficientNetB2 EfficientNetB3 EfficientNetB4 EfficientNetB5 EfficientNetB6 EfficientNetB7 EfficientNetB0_small
+        ResNet200_vd HRNet_W18_C HRNet_W30_C HRNet_W32_C HRNet_W40_C HRNet_W44_C HRNet_W48_C HRNet_W64_C PPLCNet_x0_25
+        PPLCNet_x0_35 PPLCNet_x0_5 PPLCNet_x0_75 PPLCNet_x1_0 PPLCNet_x1_5 PPLCNet_x2_0 PPLCNet_x2_5 PPLCNetV2_small
+        PPLCNetV2_base PPLCNetV2_large ESNet_x0_25 ESNet_x0_5 ESNet_x0_75 ESNet_x1_0 PPHGNet_tiny PPHGNet_small
+        PPHGNet_base PPHGNetV2_B0 PPHGNetV2_B1 PPHGNetV2_B2 PPHGNetV2_B3 PPHGNetV2_B4 PPHGNetV2_B5 PPHGNetV2_B6
+        ResNet50_vc ResNeXt50_32x4d ResNeXt50_64x4d ResNeXt101_32x4d ResNeXt101_64x4d ResNeXt152_32x4d
+        ResNeXt152_64x4d ResNeXt50_vd_32x4d ResNeXt50_vd_64x4d ResNeXt101_vd_32x4d ResNeXt101_vd_64x4d
+        ResNeXt152_vd_32x4d ResNeXt152_vd_64x4d Res2Net50_26w_4s Res2Net50_14w_8s Res2Net50_vd_26w_4s
+        Res2Net101_vd_26w_4s Res2Net200_vd_26w_4s SE_ResNet18_vd SE_ResNet34_vd SE_ResNet50_vd SE_ResNeXt50_vd_32x4d
+        SENet154_vd SE_ResNeXt50_32x4d SE_ResNeXt101_32x4d SE_ResNeXt152_64x4d DPN68 DPN92 DPN98 DPN107 DPN131
+        DenseNet121 DenseNet161 DenseNet169 DenseNet201 DenseNet264 EfficientNetB0 EfficientNetB1 EfficientNetB2
+        EfficientNetB3 EfficientNetB4 EfficientNetB5 EfficientNetB6 EfficientNetB7 EfficientNetB0_small
         EfficientNetV2_S ResNeSt50_fast_1s1x64d ResNeSt50 ResNeSt101 ResNeSt200 ResNeSt269 MobileNetV2_x0_25
         MobileNetV2_x0_5 MobileNetV2_x0_75 MobileNetV2 MobileNetV2_x1_5 MobileNetV2_x2_0 ShuffleNetV2_x0_25
         ShuffleNetV2_x0_33 ShuffleNetV2_x0_5 ShuffleNetV2_x1_0 ShuffleNetV2_x1_5 ShuffleNetV2_x2_0 ShuffleNetV2_swish
@@ -74,8 +74,8 @@ CONSTRUCTORS = {
         UniFormer_small_plus_dim64 UniFormer_base UniFormer_base_ls
     """,
     256: """
-        MobileViTV2_x0_5 MobileViTV2_x0_75 MobileViTV2_x1_0 MobileViTV2_x1_25 MobileViTV2_x1_5 MobileViTV2_x1_75
-        MobileViTV2_x2_0 MobileViTV3_x0_5 MobileViTV3_x0_75 MobileViTV3_x1_0
+        MobileViTV2_x0_5 MobileViTV2_x1_0 MobileViTV2_x1_5 MobileViTV2_x2_0 MobileViTV3_x0_5 MobileViTV3_x0_75
+        MobileViTV3_x1_0
     """,
     336: """
         CLIP_vit_large_patch14_336
