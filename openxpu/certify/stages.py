@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ STEPS = 10
 FORWARD = 1e-3
 INFERENCE = 1e-3
 LOSSES = 2e-2  # relative, after STEPS steps that amplify differences
+LARGE = 16 << 20  # bytes of an array that is kept in a file
 ROUNDING = 2.0**-23  # what a weight is moved by to see how much a model amplifies rounding
 AMPLIFIED = 4.0  # the card rounds every sum, and that experiment only the weights
 FALLS = 0.98  # the last loss beside the first
@@ -164,9 +166,10 @@ def forward(run: Run) -> dict[str, Any]:
     batch = run.data.make(run.batch_size, run.seed)
     with device("cpu"):
         model = built(run)
-        run.weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+        run.weights = _kept(run, model)
         parameters = sum(math.prod(p.shape) for p in model.parameters())
         wanted, seconds = _evaluated(model, run, batch, "cpu")
+        del model
     with device("xpu"):
         run.outputs, own = _evaluated(built(run), run, batch, "xpu")
     worst = difference(run.outputs, wanted)
@@ -181,6 +184,22 @@ def forward(run: Run) -> dict[str, Any]:
         )
     found |= {"difference": worst, "parameters": parameters}
     return found | {"cpu_ms": seconds * 1e3, "card_ms": own * 1e3}
+
+
+def _kept(run: Run, model: Any) -> dict[str, np.ndarray]:
+    """The values of a model, the large ones in files: training one of a billion parameters takes four times its weights of memory, and
+    there may be no room for a fifth."""
+    found: dict[str, np.ndarray] = {}
+    folder = Path(tempfile.mkdtemp(prefix="weights-", dir=run.folder))
+    for number, (name, value) in enumerate(model.state_dict().items()):
+        array = value.numpy()
+        if array.nbytes >= LARGE:
+            np.save(folder / f"{number}.npy", array)
+            array = np.load(folder / f"{number}.npy", mmap_mode="c")
+        else:
+            array = array.copy()
+        found[name] = array
+    return found
 
 
 def _settle(run: Run, batch: Batch) -> bool:
@@ -201,7 +220,7 @@ def _settle(run: Run, batch: Batch) -> bool:
             layer._momentum = 0.0
         model.train()
         called(model, run, tensors(batch))
-        run.weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+        run.weights = _kept(run, model)
     return True
 
 

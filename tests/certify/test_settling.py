@@ -76,3 +76,14 @@ def test_nothing_is_dropped(tmp_path: Path) -> None:
     one, other = (stages.called(layer, run, batch).numpy() for _ in range(2))
     np.testing.assert_array_equal(one, other)
     assert (one != 0).all()
+
+
+def test_large_weights_lie_in_files(tmp_path: Path) -> None:
+    run = stages.Run(model_of(lambda: paddle.nn.Linear(512, 9000)), 2, 1, tmp_path)
+    layer = stages.built(run)
+    weights = stages._kept(run, layer)
+    assert isinstance(weights["weight"], np.memmap)
+    assert not isinstance(weights["bias"], np.memmap)
+    run.weights = weights
+    np.testing.assert_array_equal(stages.built(run).weight.numpy(), layer.weight.numpy())
+    assert weights["weight"].any()
