@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import re
 from typing import Any
 
 from openxpu.models.classification import CLASSES, FAINT, image_data
@@ -88,6 +89,13 @@ CONSTRUCTORS = {
         CvT_21_384 CvT_W24_384
     """,
 }
+# Their programs keep the size of pictures: they reshape or pool by numbers that they take from the picture.
+ONE_SIZE = ("ShuffleNet", "RepVGG_D2se")
+# More than forty billion multiply-adds for a picture, with position tables for its size: they get half as many pictures.
+HEAVY = re.compile(
+    r"(ViT|BEiTv2_vit|MAE_vit|CAE_vit|cae|CLIP|CLIP_vit)_large_.*|(ViT|DeiT)_base_.*patch16_384|(CSWin|Swin)Transformer_.*_384|CvT_W24_384"
+    r"|ConvNeXt_.*_384|EVA_vit_giant_patch14|MAE_vit_huge_patch14"
+)
 # Among the models that the makers of XPUs publish as validated.
 LISTED = {"ResNet50", "ResNet101", "MobileNetV3_small_x1_0", "MobileNetV3_large_x1_0", "VGG16", "VGG19", "PPLCNet_x1_0", "HRNet_W18_C",
           "ResNet50_vd", "PPHGNet_small", "PPHGNetV2_B4", "SwinTransformer_tiny_patch4_window7_224", "DenseNet121", "InceptionV4",
@@ -123,9 +131,12 @@ def build(name: str) -> Any:
 def _data(name: str, size: int) -> Data:
     if size == 112:
         return _faces(size, 128 if name == "MobileFaceNet" else 512)
-    other = size + 32 if size == 64 and not name.startswith("ShuffleNet") else None
+    other = size + 32 if size == 64 and not name.startswith(ONE_SIZE) else None
     classes = 2 if name.endswith("watermark") else CLASSES
-    return image_data(size, other=other, classes=classes, contrast=FAINT if name == "GoogLeNet" else 1.0)
+    data = image_data(size, other=other, classes=classes, contrast=FAINT if name == "GoogLeNet" else 1.0)
+    if HEAVY.fullmatch(name):
+        return dataclasses.replace(data, make=lambda batch, seed: data.make(-(-batch // 2), seed))
+    return data
 
 
 def _faces(size: int, numbers: int) -> Data:
