@@ -90,7 +90,7 @@ CONSTRUCTORS = {
     """,
 }
 # Their programs keep the size of pictures: they reshape or pool by numbers that they take from the picture.
-ONE_SIZE = ("ShuffleNet", "RepVGG_D2se")
+ONE_SIZE = ("ShuffleNet", "RepVGG_D2se", "PeleeNet")
 # More than forty billion multiply-adds for a picture, with position tables for its size: they get half as many pictures.
 HEAVY = re.compile(
     r"(ViT|BEiTv2_vit|MAE_vit|CAE_vit|cae|CLIP|CLIP_vit)_large_.*|(ViT|DeiT)_base_.*patch16_384|(CSWin|Swin)Transformer_.*_384|CvT_W24_384"
