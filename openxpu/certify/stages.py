@@ -4,8 +4,10 @@ The order is that of TIPC: forward, training, training in bf16, export, inferenc
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,9 +25,18 @@ STEPS = 10
 FORWARD = 1e-3
 INFERENCE = 1e-3
 LOSSES = 2e-2  # relative, after STEPS steps that amplify differences
+LARGE = 16 << 20  # bytes of an array that is kept in a file
 ROUNDING = 2.0**-23  # what a weight is moved by to see how much a model amplifies rounding
 AMPLIFIED = 4.0  # the card rounds every sum, and that experiment only the weights
 FALLS = 0.98  # the last loss beside the first
+DROPS = (
+    "drop_prob",
+    "drop",
+    "drop_rate",
+    "drop_connect_rate",
+    "dropout",
+    "dropout_rate",
+)  # as layers call it that drop by themselves
 RATES = (1.0, 4.0, 16.0, 0.25)  # of a model's learning rate, in the order in which they are tried
 
 
@@ -105,12 +116,11 @@ def built(run: Run) -> Any:
     model = run.model.build()
     if run.weights:
         model.set_state_dict(run.weights)
-    for layer in model.sublayers():
-        name = type(layer).__name__
-        if "Dropout" in name or "DropPath" in name:
-            for attribute in ("p", "drop_prob"):
-                if hasattr(layer, attribute):
-                    setattr(layer, attribute, 0.0)
+    for layer in model.sublayers(include_self=True):
+        names = DROPS if "Drop" not in type(layer).__name__ else ("p", *DROPS)
+        for attribute in names:
+            if isinstance(getattr(layer, attribute, None), float):
+                setattr(layer, attribute, 0.0)
     return model
 
 
@@ -156,18 +166,62 @@ def forward(run: Run) -> dict[str, Any]:
     batch = run.data.make(run.batch_size, run.seed)
     with device("cpu"):
         model = built(run)
-        run.weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+        run.weights = _kept(run, model)
         parameters = sum(math.prod(p.shape) for p in model.parameters())
         wanted, seconds = _evaluated(model, run, batch, "cpu")
+        del model
     with device("xpu"):
-        model = built(run)
-        run.outputs, own = _evaluated(model, run, batch, "xpu")
+        run.outputs, own = _evaluated(built(run), run, batch, "xpu")
     worst = difference(run.outputs, wanted)
+    found: dict[str, Any] = {}
+    if not worst <= FORWARD and _settle(run, batch):
+        found["unsettled_difference"] = worst
+        wanted, run.outputs = eager(run, batch, "cpu"), eager(run, batch, "xpu")
+        worst = difference(run.outputs, wanted)
     if not worst <= FORWARD:
         raise StageFailed(
             f"The results differ by {worst:.2g} of the largest value, {FORWARD:.0e} is allowed. {first_layer_apart(run, batch)}"
         )
-    return {"difference": worst, "parameters": parameters, "cpu_ms": seconds * 1e3, "card_ms": own * 1e3}
+    found |= {"difference": worst, "parameters": parameters}
+    return found | {"cpu_ms": seconds * 1e3, "card_ms": own * 1e3}
+
+
+def _kept(run: Run, model: Any) -> dict[str, np.ndarray]:
+    """The values of a model, the large ones in files: training one of a billion parameters takes four times its weights of memory, and
+    there may be no room for a fifth."""
+    found: dict[str, np.ndarray] = {}
+    folder = Path(tempfile.mkdtemp(prefix="weights-", dir=run.folder))
+    for number, (name, value) in enumerate(model.state_dict().items()):
+        array = value.numpy()
+        if array.nbytes >= LARGE:
+            np.save(folder / f"{number}.npy", array)
+            array = np.load(folder / f"{number}.npy", mmap_mode="c")
+        else:
+            array = array.copy()
+        found[name] = array
+    return found
+
+
+def _settle(run: Run, batch: Batch) -> bool:
+    """Gives the run's batch normalisations the statistics of this batch, on the CPU; False where the model has none.
+
+    Those of a random start are 0 and 1 whatever comes in: values grow from block to block, and rounding with them. A model that
+    was trained has statistics of its data."""
+    import paddle
+
+    with device("cpu"), paddle.no_grad():
+        model = built(run)
+        layers = [
+            layer for layer in model.sublayers() if hasattr(layer, "_mean") and hasattr(layer, "_momentum")
+        ]
+        if not layers:
+            return False
+        for layer in layers:
+            layer._momentum = 0.0
+        model.train()
+        called(model, run, tensors(batch))
+        run.weights = _kept(run, model)
+    return True
 
 
 def _evaluated(
@@ -379,10 +433,10 @@ def predictor(run: Run, card: bool, onednn: bool = True, passes: bool = True) ->
 def _reference(run: Run, batch: Batch) -> Any:
     """Paddle Inference on the CPU, after one round, as Paddle 3.3.1 can run the program.
 
-    It has no way to hand attributes that are doubles to oneDNN (the scales of an interpolation, which is an error; the slope of a leaky
-    ReLU after a convolution, which ends the process), and some of its passes for the CPU fail on programs with a free extent."""
+    It has no way to hand attributes that are doubles to oneDNN (the scales of an interpolation, which is an error), and some of its
+    passes for the CPU fail on programs with a free extent."""
     ways: list[dict[str, bool]] = [{}, {"onednn": False}, {"onednn": False, "passes": False}]
-    if "leaky_relu" in (run.folder / "cpu" / "model.json").read_text():
+    if _ends_onednn(json.loads((run.folder / "cpu" / "model.json").read_text())):
         del ways[0]
     for options in ways:
         try:
@@ -396,6 +450,21 @@ def _reference(run: Run, batch: Batch) -> Any:
     raise StageFailed(
         f"Paddle Inference on the CPU, which the card's speed is set against, fails: {failure}."
     )
+
+
+def _ends_onednn(program: Any) -> bool:
+    """Whether a program, or a part of it, has what ends the process of Paddle 3.3.1 in oneDNN: the slope of a leaky ReLU, a double, after
+    a convolution, and a batch normalisation without scale or shift (value 0 is none)."""
+    if isinstance(program, list):
+        return any(map(_ends_onednn, program))
+    if not isinstance(program, dict):
+        return False
+    kind = str(program.get("#", ""))
+    if "leaky_relu" in kind:
+        return True
+    if kind.endswith(".batch_norm_") and any(operand.get("%") == 0 for operand in program.get("I", ())):
+        return True
+    return any(map(_ends_onednn, program.values()))
 
 
 def _served(found: Any, batch: Batch, inputs: tuple[str, ...]) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from openxpu.models.registry import Batch, Data, Model
 CLASSES = 1000
 
 
-def pictures(size: int, channels: int = 3, classes: int = CLASSES) -> Any:
+def pictures(size: int, channels: int = 3, classes: int = CLASSES, contrast: float = 1.0) -> Any:
     """make(batch, seed): smooth random pictures [batch, channels, size, size] f32 and class numbers [batch] i64."""
 
     def make(batch: int, seed: int) -> Batch:
@@ -23,7 +23,7 @@ def pictures(size: int, channels: int = 3, classes: int = CLASSES) -> Any:
         image = np.sin(6.3 * (waves[..., 0, None, None] * y + waves[..., 1, None, None] * x))
         noise = rng.normal(0, 0.3, image.shape)
         return {
-            "image": (image + noise).astype(np.float32),
+            "image": (contrast * (image + noise)).astype(np.float32),
             "label": rng.integers(0, classes, batch).astype(np.int64),
         }
 
@@ -49,14 +49,16 @@ def cross_entropy(outputs: Any, batch: Batch) -> Any:
     return sum(losses[1:], losses[0]) / len(losses)
 
 
-def image_data(size: int, channels: int = 3, other: int | None = None) -> Data:
+def image_data(
+    size: int, channels: int = 3, other: int | None = None, classes: int = CLASSES, contrast: float = 1.0
+) -> Data:
     """Pictures of `size`; `other`: the model takes pictures of this size too."""
     return Data(
-        make=pictures(size, channels),
+        make=pictures(size, channels, classes, contrast),
         inputs=("image",),
         loss=cross_entropy,
         dynamic={"image": (0, 2, 3) if other else (0,)},
-        other=pictures(other, channels) if other else None,
+        other=pictures(other, channels, classes, contrast) if other else None,
     )
 
 
@@ -69,8 +71,15 @@ _VISION = {
         mobilenet_v3_large densenet121 densenet161 densenet169 densenet201 densenet264 squeezenet1_0 squeezenet1_1
         shufflenet_v2_x0_25 shufflenet_v2_x0_33 shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5 shufflenet_v2_x2_0
         shufflenet_v2_swish vgg11 vgg13 vgg16 vgg19""",
-    96: "inception_v3 googlenet alexnet",
+    96: "inception_v3",
+    224: "googlenet alexnet",
 }
+# Programs of these keep the size: ShuffleNet reshapes channels by numbers that it takes from the picture, and the others have layers
+# after their last features that take one size.
+_ONE_SIZE = ("shufflenet", "googlenet", "alexnet")
+# GoogLeNet normalises nothing, and its random weights make logits of a hundred of pictures with full contrast; the softmax of Paddle's
+# CPU device cuts at 64.
+FAINT = 0.2
 _LISTED = {
     "resnet50", "resnet101", "mobilenet_v3_small", "mobilenet_v3_large", "vgg16", "vgg19", "vgg11", "vgg13", "resnet18",
     "resnet34", "resnet152", "densenet121", "squeezenet1_1", "inception_v3", "googlenet", "alexnet", "mobilenet_v1",
@@ -99,8 +108,8 @@ def models() -> list[Model]:
     found = [_lenet()]
     for size, names in _VISION.items():
         for name in names.split():
-            # A program of ShuffleNet keeps the size: it reshapes channels by numbers that it takes from the picture.
-            data = image_data(size, other=None if "shufflenet" in name else size + 32)
+            other = None if name.startswith(_ONE_SIZE) else size + 32
+            data = image_data(size, other=other, contrast=FAINT if name == "googlenet" else 1.0)
             build = functools.partial(_vision, name)
             found.append(Model(name, "classification", "paddle.vision", build, data, listed=name in _LISTED))
     return found

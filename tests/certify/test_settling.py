@@ -1,0 +1,89 @@
+"""What a certification does about models that are hard to compare: statistics of a random start, dropping, CPU programs that end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+
+from openxpu.certify import stages
+from openxpu.models import Model
+from openxpu.models.registry import Batch, Data
+
+
+class Grows(paddle.nn.Layer):
+    """Values of a random start are so large that a sine of them is nothing but their rounding."""
+
+    def __init__(self, normalised: bool = True) -> None:
+        super().__init__()
+        self.linear = paddle.nn.Linear(512, 64)
+        self.norm = paddle.nn.BatchNorm1D(64) if normalised else paddle.nn.Identity()
+
+    def forward(self, x: Any) -> Any:
+        return paddle.sin(self.norm(self.linear(x) * 1e6))
+
+
+def model_of(layer: Any) -> Model:
+    def make(batch: int, seed: int) -> Batch:
+        return {"x": np.random.default_rng(seed).normal(0, 1, (batch, 512)).astype(np.float32)}
+
+    return Model("grows", "classification", "test", layer, Data(make, ("x",), lambda found, _: found.mean()))
+
+
+def test_a_model_that_amplifies_rounding_gets_statistics_of_its_batch(
+    tmp_path: Path, paddle_xpu: Any
+) -> None:
+    run = stages.Run(model_of(Grows), 8, 1, tmp_path)
+    found = stages.forward(run)
+    assert found["difference"] <= stages.FORWARD < found["unsettled_difference"]
+    assert np.abs(run.weights["norm._mean"]).max() > 1e3
+    run = stages.Run(model_of(lambda: Grows(normalised=False)), 8, 1, tmp_path)
+    with pytest.raises(stages.StageFailed, match="differ by"):
+        stages.forward(run)
+
+
+@pytest.mark.parametrize("affine", [True, False], ids=["with scale", "without"])
+def test_programs_that_end_paddle_in_onednn_are_known(affine: bool, tmp_path: Path) -> None:
+    attr = None if affine else False
+    norm = paddle.nn.BatchNorm1D(8, weight_attr=attr, bias_attr=attr)
+    norm.eval()
+    paddle.jit.save(norm, str(tmp_path / "model"), input_spec=[paddle.static.InputSpec([-1, 8], "float32")])
+    assert stages._ends_onednn(json.loads((tmp_path / "model.json").read_text())) is not affine
+
+
+class Drops(paddle.nn.Layer):
+    """Drops without a layer for it, as the blocks of EfficientNet and paddle.nn.MultiHeadAttention do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop_connect_rate = 0.5
+        self.layers = paddle.nn.Sequential(paddle.nn.Linear(512, 8), paddle.nn.Dropout(0.5))
+        self.attention = paddle.nn.MultiHeadAttention(8, 2, dropout=0.5)
+
+    def forward(self, x: Any) -> Any:
+        x = self.attention(self.layers(x)[None])
+        return paddle.nn.functional.dropout(x, self.drop_connect_rate, training=self.training)
+
+
+def test_nothing_is_dropped(tmp_path: Path) -> None:
+    run = stages.Run(model_of(Drops), 8, 1, tmp_path)
+    layer = stages.built(run)
+    batch = stages.tensors(run.data.make(8, 1))
+    one, other = (stages.called(layer, run, batch).numpy() for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    assert (one != 0).all()
+
+
+def test_large_weights_lie_in_files(tmp_path: Path) -> None:
+    run = stages.Run(model_of(lambda: paddle.nn.Linear(512, 9000)), 2, 1, tmp_path)
+    layer = stages.built(run)
+    weights = stages._kept(run, layer)
+    assert isinstance(weights["weight"], np.memmap)
+    assert not isinstance(weights["bias"], np.memmap)
+    run.weights = weights
+    np.testing.assert_array_equal(stages.built(run).weight.numpy(), layer.weight.numpy())
+    assert weights["weight"].any()
