@@ -156,17 +156,22 @@ def run(order: Order, as_json: bool) -> int:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     workers = concurrent.futures.ThreadPoolExecutor(order.jobs)
+    results: list[dict[str, Any]] = []
+    interrupted = False
     try:
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("", total=len(chosen))
-            waiting = []
-            for name, model in chosen:
-                waiting.append(workers.submit(settled, name, model))
+            waiting = [workers.submit(settled, name, model) for name, model in chosen]
             for (name, _), future in zip(chosen, waiting, strict=True):
                 progress.update(task, description=name)
-                future.result()
+                results.append(future.result())
                 progress.advance(task)
-            results = [future.result() for future in waiting]
+    except KeyboardInterrupt:
+        interrupted = True
+        print(
+            "openxpu: interrupted. The same command goes on with the models that are missing.",
+            file=sys.stderr,
+        )
     finally:
         workers.shutdown(cancel_futures=True)
     report.write(results, order.output)
@@ -176,6 +181,8 @@ def run(order: Order, as_json: bool) -> int:
         Console(width=None if sys.stdout.isatty() else 180).print(report.table(results))
         print(report.summary(results))
         print(f"Reports: {order.output / 'models.md'}, {order.output / 'models.html'}")
+    if interrupted:
+        return 130
     return int(any(not report.passed(r) and "skipped" not in r for r in results))
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,35 @@ def test_a_small_model_passes_every_stage_and_is_not_tried_again(tmp_path: Path)
     assert "<svg" in page
     assert "| lenet |" in (tmp_path / "models.md").read_text()
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_an_interrupted_run_reports_and_goes_on(tmp_path: Path) -> None:
+    code = "import sys; from openxpu.cli import main; sys.exit(main(sys.argv[1:]))"
+    names = ["dlinear", "deepfm", "din"]
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, "certify", "--json", "--output", str(tmp_path), *names],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        limit = time.monotonic() + 300
+        while not (tmp_path / "deepfm.log").exists():  # dlinear is done, deepfm at work
+            assert child.poll() is None
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        os.killpg(child.pid, signal.SIGINT)
+        output, errors = child.communicate(timeout=120)
+    finally:
+        child.kill()
+    assert child.returncode == 130, errors
+    assert "goes on" in errors
+    assert [r["model"] for r in json.loads(output)] == ["dlinear"]
+    assert "| dlinear |" in (tmp_path / "models.md").read_text()
+    before = (tmp_path / "dlinear.json").stat().st_mtime_ns
+    status, results, errors = certify(tmp_path, *names)
+    assert status == 0, errors
+    assert [report.passed(r) for r in results] == [True] * 3
+    assert (tmp_path / "dlinear.json").stat().st_mtime_ns == before
 
 
 def test_what_does_not_hold_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
