@@ -301,6 +301,9 @@ def _product(
     k_size = plane_offsets.size
     p_size = ((out[0] - 1) * planes.rows + out[1] - 1) * images * pitch + (images - 1) * pitch + out[2]
     bm, bn, bk = _tile(m_size, p_size, k_size, weights.dtype)
+    if weights_row == 1 and p_size <= 16 and m_size >= 512 and weights.dtype == "f32":
+        # Reading the filter, here across its rows, is most of the work: longer pieces of each.
+        bm, bn, bk = 128, 16, 32
     m_tiles, p_tiles = -(-m_size // bm), -(-p_size // bn)
     # The operand that is walked through more slowly is the one whose tile stays in the second-level cache.
     m_step, p_step = (1, m_tiles) if m_size < p_size else (p_tiles, 1)

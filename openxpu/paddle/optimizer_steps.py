@@ -77,8 +77,8 @@ def _limit(clip: Any) -> float | None:
     return float(clip.clip_norm) if plain and not clip.should_comm_on_shard_dim else None
 
 
-def _plain(param: Any, grad: Any, clipped: bool, dtype: Any) -> bool:
-    """A parameter of one card in `dtype`, with a dense gradient and nothing of its own."""
+def _plain(param: Any, grad: Any, clipped: bool, dtype: Any, card: Any) -> bool:
+    """A parameter of this card in `dtype`, with a dense gradient and nothing of its own."""
     attributes = param.__dict__
     return (
         attributes.get("optimize_attr", {}).get("learning_rate") == 1.0
@@ -88,7 +88,7 @@ def _plain(param: Any, grad: Any, clipped: bool, dtype: Any) -> bool:
         and param.dtype == dtype == grad.dtype
         and grad.is_dense()
         and not param.is_dist()
-        and param.place.is_custom_place()
+        and param.place._equals(card)
         and param.is_contiguous()
     )
 
@@ -112,10 +112,14 @@ def _fused(optimizer: Any, params_grads: Any) -> Pairs | None:
     ):
         return None
     pairs = [pair for pair in params_grads if pair[1] is not None]
-    return pairs if pairs and all(_plain(p, g, limit > 0, float32) for p, g in pairs) else None
+    card = pairs[0][0].place if pairs else None
+    if card is None or not card.is_custom_place():
+        return None
+    return pairs if all(_plain(p, g, limit > 0, float32, card) for p, g in pairs) else None
 
 
-def _step(optimizer: Any, pairs: Pairs) -> None:
+def _step(optimizer: Any, pairs: Pairs) -> bool:
+    """False, and nothing is done, where the optimizer's own tensors are elsewhere: those of a first step on the CPU."""
     from paddle.base import framework
     from paddle.base.layer_helper import LayerHelper
 
@@ -124,11 +128,15 @@ def _step(optimizer: Any, pairs: Pairs) -> None:
     optimizer._create_global_learning_rate()
     optimizer._create_accumulators(framework.default_main_program().global_block(), params)
     decay = optimizer._regularization_coeff if optimizer._regularization_method == "l2_decay" else 0.0
+    rate, card = optimizer._global_learning_rate(), params[0].place
+    velocities = [optimizer._get_accumulator_master(optimizer._velocity_acc_str, p) for p in params]
+    if not all(tensor.place._equals(card) for tensor in (rate, *velocities)):
+        return False
     _operator()(
         params,
         [g if g.is_contiguous() else g.contiguous() for _, g in pairs],
-        [optimizer._get_accumulator_master(optimizer._velocity_acc_str, p) for p in params],
-        optimizer._global_learning_rate(),
+        velocities,
+        rate,
         limit=_limit(optimizer._grad_clip),
         mu=optimizer._momentum,
         nesterov=optimizer._use_nesterov,
@@ -137,6 +145,7 @@ def _step(optimizer: Any, pairs: Pairs) -> None:
     )
     for param in params:
         param._bump_inplace_version()  # as Paddle's operators in place do
+    return True
 
 
 def _patch(module: Any) -> None:
@@ -145,9 +154,9 @@ def _patch(module: Any) -> None:
     @functools.wraps(original)
     def apply(self: Any, loss: Any, startup_program: Any, params_grads: Any, param_group_idx: int = 0) -> Any:
         pairs = _fused(self, params_grads) if type(self) is module.Momentum else None
-        if pairs is None:
+        if pairs is None or not _step(self, pairs):
             return original(self, loss, startup_program, params_grads, param_group_idx)
-        return _step(self, pairs)
+        return None
 
     module.Momentum._apply_optimize = apply
 

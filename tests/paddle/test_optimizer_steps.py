@@ -166,3 +166,13 @@ def test_state_is_paddles() -> None:
     optimizer.set_state_dict(state)
     for a, b in zip(steps(made, optimizer, 2), wanted, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_state_that_was_made_on_the_cpu_goes_paddles_way() -> None:
+    """The CPU is the current device at the first step, and the parameters are on the card."""
+    made = parameters()
+    optimizer = momentum(made, 0.5)
+    with device("cpu"):
+        sum((p * p).sum() for p in made).backward()
+        optimizer.step()
+    assert calls() == (0, len(SHAPES))
