@@ -111,5 +111,16 @@ def models() -> list[Model]:
             other = None if name.startswith(_ONE_SIZE) else size + 32
             data = image_data(size, other=other, contrast=FAINT if name == "googlenet" else 1.0)
             build = functools.partial(_vision, name)
-            found.append(Model(name, "classification", "paddle.vision", build, data, listed=name in _LISTED))
+            rate = 16e-3 if name == "alexnet" else 1e-3
+            found.append(
+                Model(
+                    name,
+                    "classification",
+                    "paddle.vision",
+                    build,
+                    data,
+                    learning_rate=rate,
+                    listed=name in _LISTED,
+                )
+            )
     return found

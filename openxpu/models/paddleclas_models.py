@@ -156,6 +156,7 @@ def models() -> list[Model]:
             _data(name, size),
             requires="paddleclas",
             install="paddleclas==2.6.0",
+            learning_rate=16e-3 if name == "AlexNet" else 1e-3,
             listed=name in LISTED,
         )
         for size, names in CONSTRUCTORS.items()
