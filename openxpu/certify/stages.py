@@ -4,6 +4,7 @@ The order is that of TIPC: forward, training, training in bf16, export, inferenc
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import statistics
@@ -112,6 +113,7 @@ def built(run: Run) -> Any:
     """The model with the run's weights, on the current device, without dropout (its masks differ from device to device)."""
     import paddle
 
+    gc.collect()  # an optimizer and its model are a cycle, and what was trained before would stay
     paddle.seed(run.seed)
     model = run.model.build()
     if run.weights:
