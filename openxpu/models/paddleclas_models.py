@@ -91,6 +91,8 @@ CONSTRUCTORS = {
 }
 # Their programs keep the size of pictures: they reshape or pool by numbers that they take from the picture.
 ONE_SIZE = ("ShuffleNet", "RepVGG_D2se", "PeleeNet")
+# Paddle's fold takes no free batch in a program.
+FOLDS = ("MobileViTV2", "MobileViTV3_x")
 # More than forty billion multiply-adds for a picture, with position tables for its size: they get half as many pictures.
 HEAVY = re.compile(
     r"(ViT|BEiTv2_vit|MAE_vit|CAE_vit|cae|CLIP|CLIP_vit)_large_.*|(ViT|DeiT)_base_.*patch16_384|(CSWin|Swin)Transformer_.*_384|CvT_W24_384"
@@ -134,6 +136,8 @@ def _data(name: str, size: int) -> Data:
     other = size + 32 if size == 64 and not name.startswith(ONE_SIZE) else None
     classes = 2 if name.endswith("watermark") else CLASSES
     data = image_data(size, other=other, classes=classes, contrast=FAINT if name == "GoogLeNet" else 1.0)
+    if name.startswith(FOLDS):
+        return dataclasses.replace(data, dynamic={"image": ()})
     if HEAVY.fullmatch(name):
         return dataclasses.replace(data, make=lambda batch, seed: data.make(-(-batch // 2), seed))
     return data

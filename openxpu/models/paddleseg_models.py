@@ -1,6 +1,7 @@
 """Models of PaddleSeg: its classes over its backbones, by the names of its configurations.
 
-`GALLERY` has one line for each: name, class, backbone (- for none), and the arguments that differ from the class's own."""
+`GALLERY` has one line for each: name, class, backbone (- for none), and the arguments that differ from the class's own, `of_backbone` those
+of its backbone."""
 
 from __future__ import annotations
 
@@ -66,8 +67,8 @@ GALLERY = """
     pp_humanseg_lite PPHumanSegLite -
     pp_liteseg_stdc1 PPLiteSeg STDC1
     pp_liteseg_stdc2 PPLiteSeg STDC2
-    pp_mobileseg_base PPMobileSeg MobileSeg_Base
-    pp_mobileseg_tiny PPMobileSeg MobileSeg_Tiny
+    pp_mobileseg_base PPMobileSeg MobileSeg_Base {'of_backbone':{'inj_type':'AAMSx8','out_feat_chs':[64,128,192]}}
+    pp_mobileseg_tiny PPMobileSeg MobileSeg_Tiny {'of_backbone':{'inj_type':'AAMSx8','out_feat_chs':[32,64,128]}}
     pspnet_resnet50 PSPNet ResNet50_vd
     pspnet_resnet101 PSPNet ResNet101_vd
     rtformer_base RTFormer -
@@ -104,12 +105,17 @@ LISTED = {"deeplabv3p_resnet50", "deeplabv3p_resnet101", "deeplabv3_resnet50", "
 
 
 def build(kind: str, backbone: str, arguments: dict[str, Any]) -> Any:
-    """The class of this name over the backbone, with random weights."""
+    """The class of this name over the backbone, with random weights. Some name their parameters, which Paddle allows once in a space of
+    names."""
+    import paddle
+
     suite = importlib.import_module("paddleseg.models")
     given = dict(arguments, num_classes=CLASSES)
-    if backbone != "-":
-        given["backbone"] = getattr(suite.backbones, backbone)()
-    return getattr(suite, kind)(**given)
+    with paddle.utils.unique_name.guard():
+        of_backbone = given.pop("of_backbone", {})
+        if backbone != "-":
+            given["backbone"] = getattr(suite.backbones, backbone)(**of_backbone)
+        return getattr(suite, kind)(**given)
 
 
 def models() -> list[Model]:

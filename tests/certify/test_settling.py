@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,18 @@ def test_large_weights_lie_in_files(tmp_path: Path) -> None:
     run.weights = weights
     np.testing.assert_array_equal(stages.built(run).weight.numpy(), layer.weight.numpy())
     assert weights["weight"].any()
+
+
+def test_what_was_trained_before_is_gone(tmp_path: Path) -> None:
+    made: list[Any] = []
+
+    def remembered() -> Any:
+        layer = paddle.nn.Sequential(paddle.nn.Linear(512, 8), paddle.nn.ReLU(), paddle.nn.Linear(8, 4))
+        made.append(weakref.ref(layer[0].weight))
+        assert [m for m in made if m() is not None] == made[-1:]
+        return layer
+
+    run = stages.Run(model_of(remembered), 2, 1, tmp_path)
+    for _ in range(2):
+        stages.trained(run, "cpu")
+    assert len(made) == 2
