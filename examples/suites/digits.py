@@ -3,8 +3,9 @@
 
     classify/  one digit an image: images/*.png, train.txt and val.txt ("path class"), label.txt ("class name")
     detect/    one to four digits on a canvas: images/*.png, annotations/instance_{train,val}.json (COCO)
+    read/      two or three digits in a line: images/*.png, train.txt and val.txt ("path<tab>digits"), dict.txt (characters)
 
-They lie as PaddleX wants them, which serves PaddleClas and PaddleDetection, too. It needs numpy, pillow and scikit-learn."""
+They lie as PaddleX wants them, which serves PaddleClas, PaddleDetection and PaddleOCR, too. It needs numpy, pillow and scikit-learn."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from sklearn.datasets import load_digits
 TRAIN = 1440  # digits of the training sets; the other 357 are for validation
 CLASS = 32  # side of an image of one digit
 CANVAS = 160
+LINE = (32, 64)  # height and width of a line of digits
 
 
 def scaled(digit: np.ndarray, side: int) -> np.ndarray:
@@ -88,16 +90,42 @@ def detect(folder: Path, part: str, count: int, images: np.ndarray, labels: np.n
     (folder / "annotations" / f"instance_{part}.json").write_text(coco)
 
 
+def line(rng: np.random.Generator, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, str]:
+    """A line of digits from left to right and what it says."""
+    height, width = LINE
+    image, text = np.full(LINE, 255, np.uint8), ""
+    count = int(rng.integers(2, 4))
+    for place in range(count):
+        pick, side = rng.integers(len(images)), int(rng.integers(17, 22))
+        x = place * (width // count) + int(rng.integers(0, width // count - side + 1))
+        y = int(rng.integers(0, height - side + 1))
+        image[y : y + side, x : x + side] = scaled(images[pick], side)
+        text += str(labels[pick])
+    return image, text
+
+
+def read(folder: Path, part: str, count: int, images: np.ndarray, labels: np.ndarray) -> None:
+    """Lines of digits to read."""
+    rng = np.random.default_rng(len(images))
+    rows = []
+    for number in range(count):
+        image, text = line(rng, images, labels)
+        rows.append(f"{save(image, folder, f'{part}-{number:04}.png')}\t{text}\n")
+    (folder / f"{part}.txt").write_text("".join(rows))
+    (folder / "dict.txt").write_text("".join(f"{digit}\n" for digit in range(10)))
+
+
 def main(folder: Path) -> None:
-    """Writes both."""
+    """Writes the three."""
     digits = load_digits()
     images, labels = digits.images, digits.target
     order = np.random.default_rng(0).permutation(len(images))
     images, labels = images[order], labels[order]
     classify(folder / "classify", images, labels)
-    for part, chosen, count in (("train", slice(None, TRAIN), 400), ("val", slice(TRAIN, None), 100)):
-        detect(folder / "detect", part, count, images[chosen], labels[chosen])
-    print(f"wrote {folder}/classify and {folder}/detect")
+    for part, chosen, scenes, lines in (("train", slice(None, TRAIN), 400, 1600), ("val", slice(TRAIN, None), 100, 200)):
+        detect(folder / "detect", part, scenes, images[chosen], labels[chosen])
+        read(folder / "read", part, lines, images[chosen], labels[chosen])
+    print(f"wrote {folder}/classify, {folder}/detect and {folder}/read")
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "suites.md").read_text(encoding="utf-8")
-INSTALLS = re.compile(r"(pip|git) ")
+INSTALLS = re.compile(r"pip |git |paddlex --install")
 
 
 def lines_of(suite: str) -> list[str]:
     """The indented lines of a suite's section."""
-    section = re.search(rf"^## {suite}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    section = re.search(rf"^## {re.escape(suite)}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
     assert section is not None, f"docs/suites.md has no section {suite}"
     return re.findall(r"^ {4}(.+)$", section[1], re.MULTILINE)
 
@@ -88,6 +88,15 @@ def test_paddleocr(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_paddleocr_training(tmp_path: Path) -> None:
+    printed = run_section("PaddleOCR, training", "rapidfuzz", tmp_path, "PaddleOCR")
+    assert best(r"metric eval .*\n.*acc:([\d.]+)", printed) > 0.5
+    label = (tmp_path / "digits" / "read" / "val.txt").read_text().split()[1]
+    assert f"result: {label}" in printed
+    assert f"Predicts of digits/read/images/val-0000.png:('{label}'" in printed
+
+
+@pytest.mark.slow
 def test_paddlex(tmp_path: Path) -> None:
     if importlib.util.find_spec("paddlex") is None:
         pytest.skip(
@@ -98,6 +107,17 @@ def test_paddlex(tmp_path: Path) -> None:
     printed = run_section("PaddleX", "paddlex", tmp_path)
     assert best(r"largest difference of scores: (\S+)", printed) < 1e-4
     assert re.search(r"'input_path': 'digits/classify/images/1500.png'", printed)
+
+
+@pytest.mark.slow
+def test_paddlex_training(tmp_path: Path) -> None:
+    found = importlib.util.find_spec("paddlex")
+    plugin = Path((found and found.origin) or "").parent / "repo_manager" / "repos" / "PaddleClas"
+    if not (plugin / ".installed").is_file():
+        pytest.skip("PaddleX has no PaddleClas: paddlex --install PaddleClas")
+    printed = run_section("PaddleX, training", "paddlex", tmp_path)
+    assert best(r"\[Eval\].*Avg\].*top1: ([\d.]+)", printed) > 0.8
+    assert re.search(r"1500\.png.*label_names': \['digit-0'", printed)
 
 
 @pytest.mark.slow
@@ -127,16 +147,19 @@ paddle.jit.save(model, {str(folder / "inference")!r}, input_spec=[paddle.static.
 
 
 def test_every_section_says_how_to_install_and_what_to_run() -> None:
-    sections = [name for name in re.findall(r"^## (Paddle\w+)$", PAGE, re.MULTILINE)]
-    assert sections == ["PaddleClas", "PaddleDetection", "PaddleOCR", "PaddleX", "PaddleNLP"]
+    sections = [name for name in re.findall(r"^## (Paddle.+)$", PAGE, re.MULTILINE)]
+    assert sections == [
+        "PaddleClas", "PaddleDetection", "PaddleOCR", "PaddleOCR, training", "PaddleX", "PaddleX, training", "PaddleNLP",
+    ]  # fmt: skip
     for suite in sections:
         lines = lines_of(suite)
-        assert any(line.startswith("pip install paddlepaddle==3.3.1") for line in lines), suite
+        assert any(INSTALLS.match(line) for line in lines), suite
         assert any(not INSTALLS.match(line) for line in lines), suite
 
 
 def test_files_that_the_lines_name_are_there() -> None:
     own = {path.name for path in (ROOT / "examples" / "suites").iterdir()}
     named = set(re.findall(r"(?:^    python |-c )(\w+\.(?:py|ya?ml))", PAGE, re.MULTILINE))
+    written = set(re.findall(r"^    echo .+ > (\S+)$", PAGE, re.MULTILINE))
     assert named
-    assert named <= own
+    assert named <= own | written
