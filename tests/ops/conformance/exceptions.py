@@ -14,6 +14,7 @@ EXCEPTIONS = {
     "unique_raw": OLD.format("unique"),
     "strided_slice_raw_grad": OLD.format("strided_slice_grad"),
     "anchor_generator": "programs only: tests/paddle/test_anchor_generator.py",
+    "fused_conv2d_add_act": "programs only: tests/ops/test_ending.py, tests/paddle/test_inference_fusion.py",
     "c_identity": "between ranks: tests/distributed/test_collectives.py",
     **dict.fromkeys(
         ("all_gather", "all_reduce", "all_to_all", "broadcast", "reduce_scatter"),
