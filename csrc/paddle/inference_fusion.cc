@@ -4,6 +4,7 @@
 //
 // Paddle runs it before it folds constants, so that filters which batch norms scale are computed
 // once, when a program is loaded. openxpu/paddle/built_in_xpu.py asks for it by name.
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <unordered_set>
@@ -65,6 +66,18 @@ pir::Operation* only_user(pir::Value value) {
   auto* user = value.first_use().owner();
   auto* maker = value.defining_op();
   return maker != nullptr && user->GetParent() == maker->GetParent() ? user : nullptr;
+}
+
+// Whether an operation outside of the row may write into the value's memory: it is read later than
+// it was.
+bool written_elsewhere(pir::Value value, const std::vector<pir::Operation*>& row) {
+  for (auto use = value.use_begin(); use != value.use_end(); ++use) {
+    auto* user = use->owner();
+    const std::string name = user->name();
+    if (name.back() != '_' || name == "pd_op.batch_norm_") continue;
+    if (std::find(row.begin(), row.end(), user) == row.end()) return true;
+  }
+  return false;
 }
 
 // Whether the others of an operation's results are without use.
@@ -180,6 +193,8 @@ class Fusion {
       }
     }
     finish(row, next);
+    if (written_elsewhere(op->operand_source(0), row.parts)) return;
+    if (row.residual && written_elsewhere(row.residual, row.parts)) return;
     pir::Value filter = op->operand_source(1);
     builder_.set_insertion_point(row.parts.back());
     if (norm != nullptr) fold(norm, &filter, &row.bias);
@@ -216,6 +231,7 @@ class Fusion {
     row.parts.push_back(next);
     // Its own activations would have to be handed on before they are applied too.
     row.activation = "none";
+    if (written_elsewhere(op->operand_source(0), row.parts)) return;
     builder_.set_insertion_point(row.parts.back());
     pir::AttributeMap attributes;
     attributes["trans_x"] = builder_.bool_attr(false);

@@ -98,6 +98,13 @@ def summary(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
+def machines(results: list[Result]) -> str:
+    """What the times were measured on."""
+    found = sorted({(r["processor"], r["cores"]) for r in results if "processor" in r})
+    names = [f"{name} with {cores} core{'s' * (cores != 1)} for a model" for name, cores in found]
+    return f"Measured on {' and '.join(names)}." if names else ""
+
+
 def markdown(results: list[Result]) -> str:
     """The text of docs/models.md."""
     lines = [
@@ -107,6 +114,7 @@ def markdown(results: list[Result]) -> str:
         "*training*, *inference*: how often the card does a step while Paddle's CPU device does one, in the same run. *GMAC*: billions of",
         "multiply-adds of one sample forward, of the size that it was certified with.",
         "",
+        *([machines(results), ""] if machines(results) else []),
         summary(results),
         "",
         f"| {' | '.join(HEAD)} |",
@@ -155,7 +163,7 @@ def page(results: list[Result]) -> str:
         losses = result["stages"].get("training", {}).get("losses", [])
         cells.append(f"<td>{_curve(losses)}</td><td>{html.escape(first_error(result)[:200])}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
-    first = html.escape(summary(results).splitlines()[0])
+    first = html.escape(f"{machines(results)} {summary(results).splitlines()[0]}".strip())
     return PAGE % {"summary": first, "head": head, "body": "".join(body)}
 
 

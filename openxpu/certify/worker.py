@@ -4,9 +4,11 @@ The result is a file, written aside and renamed: a certification that is interru
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
+import platform
 import sys
 import tempfile
 import time
@@ -19,8 +21,8 @@ from openxpu.certify import report
 
 
 def result_of(order: dict[str, Any]) -> dict[str, Any]:
-    """{"model", "task", "source", "stages": {stage: {"passed", "seconds", ...}}, "fallbacks", "native_calls", "peak_bytes",
-    "multiply_adds" of one sample, forward}"""
+    """{"model", "task", "source", "stages": {stage: {"passed", "seconds", ...}}, "processor", "cores", "fallbacks", "native_calls",
+    "peak_bytes", "multiply_adds" of one sample, forward}"""
     from openxpu.certify import user
     from openxpu.certify.stages import NEEDS, STAGES, Run, StageFailed
     from openxpu.models import find
@@ -56,6 +58,8 @@ def result_of(order: dict[str, Any]) -> dict[str, Any]:
                     "trace": "".join(traceback.format_exception(error)[-6:])[-4000:],
                 }
             stages[name]["seconds"] = time.perf_counter() - start
+    found["processor"] = processor()
+    found["cores"] = len(os.sched_getaffinity(0))
     found["fallbacks"] = dict(Counter(counters.fallbacks()) - run.folded)
     found["native_calls"] = sum(counters.native_calls().values())
     found["peak_bytes"] = int(paddle.device.xpu.max_memory_allocated(0))
@@ -67,6 +71,15 @@ def result_of(order: dict[str, Any]) -> dict[str, Any]:
         except Exception as error:  # it is no stage: a model that cannot be counted can still be certified
             found["uncounted"] = f"{type(error).__name__}: {error}"[:300]
     return found
+
+
+def processor() -> str:
+    """The name that Linux gives this machine's processor."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def main() -> None:

@@ -57,6 +57,10 @@ def test_a_small_model_passes_every_stage_and_is_not_tried_again(tmp_path: Path)
     assert "lenet" in page
     assert "<svg" in page
     assert "| lenet |" in (tmp_path / "models.md").read_text()
+    assert (
+        f"Measured on {result['processor']} with {result['cores']} core"
+        in (tmp_path / "models.md").read_text()
+    )
     assert not list(tmp_path.glob("*.part"))
 
 

@@ -164,6 +164,22 @@ def test_a_sum_that_broadcasts_is_no_residual(tmp_path: Path, paddle_xpu: Any) -
     assert calls["fused_conv2d_add_act"] == 1
 
 
+def test_what_is_written_in_between_is_read_before(tmp_path: Path, paddle_xpu: Any) -> None:
+    class InPlace(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2D(4, 4, 3, padding=1)
+
+        def forward(self, x: Any) -> Any:
+            x = x * 2.0
+            y = self.conv(x)
+            z = F.relu_(x)
+            return F.sigmoid(y) + z
+
+    found, _, wanted = served(moved(InPlace()), image(2, 4, 6, 6), tmp_path)
+    np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5)
+
+
 @pytest.mark.parametrize("act", ["none", "relu", "gelu", "silu"])
 def test_linear_layers(act: str, tmp_path: Path, paddle_xpu: Any) -> None:
     class Linear(nn.Layer):
