@@ -47,6 +47,37 @@ def test_a_model_that_amplifies_rounding_gets_statistics_of_its_batch(
         stages.forward(run)
 
 
+class Chooses(paddle.nn.Layer):
+    """A sine of rounding, of a convolution whose normalisation a predictor folds into the filter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = paddle.nn.Conv2D(8, 8, 3, bias_attr=False), paddle.nn.BatchNorm2D(8)
+
+    def forward(self, x: Any) -> Any:
+        return paddle.sin(self.norm(self.conv(x.reshape([-1, 8, 8, 8]))) * 1e6)
+
+
+def test_a_choice_that_follows_rounding_may_be_another_in_a_predictor(
+    tmp_path: Path, paddle_xpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stages.Run(model_of(Chooses), 2, 1, tmp_path)
+    batch = run.data.make(2, 1)
+    with stages.device("cpu"):
+        run.weights = stages._kept(run, stages.built(run))
+        weights = run.weights["norm._variance"]
+        weights[:] = np.random.default_rng(1).uniform(0.5, 2.0, weights.shape)
+    run.outputs = stages.eager(run, batch, "xpu")
+    stages.export(run)
+    monkeypatch.setattr(stages, "_reference", lambda run, batch: stages.predictor(run, False))
+    found = stages.infer(run)
+    assert stages.INFERENCE < found["difference"] <= stages.AMPLIFIED * found["moved_by_rounding"]
+    served = stages._served
+    monkeypatch.setattr(stages, "_served", lambda *given: [part + 0.5 for part in served(*given)])
+    with pytest.raises(stages.StageFailed, match="without passes too"):
+        stages.infer(run)
+
+
 @pytest.mark.parametrize("affine", [True, False], ids=["with scale", "without"])
 def test_programs_that_end_paddle_in_onednn_are_known(affine: bool, tmp_path: Path) -> None:
     attr = None if affine else False
