@@ -139,8 +139,34 @@ def move(model: Any, part: float, seed: int) -> None:
         weight.set_value((value * (1.0 + signs)).astype(value.dtype))
 
 
-def eager(run: Run, batch: Batch, where: str, jitter: float = 0.0, seed: int = 0) -> list[np.ndarray]:
-    """What the model itself, not a program of it, makes of a batch. `jitter`: with weights that are moved by that part of themselves."""
+@contextmanager
+def widened(model: Any, wide: bool) -> Iterator[Callable[[Batch], Batch]]:
+    """The model in f64 if it is to be `wide`, and what it is called with likewise."""
+    import paddle
+
+    def cast(batch: Batch) -> Batch:
+        if not wide:
+            return batch
+        return {
+            name: value.astype("float64") if getattr(value, "dtype", None) == paddle.float32 else value
+            for name, value in batch.items()
+        }
+
+    before = paddle.get_default_dtype()
+    if wide:
+        model.to(dtype="float64")
+        paddle.set_default_dtype("float64")
+    try:
+        yield cast
+    finally:
+        paddle.set_default_dtype(before)
+
+
+def eager(
+    run: Run, batch: Batch, where: str, jitter: float = 0.0, seed: int = 0, wide: bool = False
+) -> list[np.ndarray]:
+    """What the model itself, not a program of it, makes of a batch. `jitter`: with weights that are moved by that part of themselves;
+    `wide`: in f64."""
     import paddle
 
     with device(where), paddle.no_grad():
@@ -148,7 +174,8 @@ def eager(run: Run, batch: Batch, where: str, jitter: float = 0.0, seed: int = 0
         if jitter:
             move(model, jitter, seed)
         model.eval()
-        return arrays(called(model, run, tensors(batch)))
+        with widened(model, wide) as cast:
+            return arrays(called(model, run, cast(tensors(batch))))
 
 
 def difference(found: list[np.ndarray], wanted: list[np.ndarray]) -> float:
@@ -302,8 +329,11 @@ def momentum(run: Run, model: Any) -> Any:
     )
 
 
-def trained(run: Run, where: str, amp: bool = False, jitter: float = 0.0) -> tuple[list[float], float]:
-    """Losses of STEPS steps on one batch, and the seconds of a step. `jitter` moves each weight by that part of itself, up or down."""
+def trained(
+    run: Run, where: str, amp: bool = False, jitter: float = 0.0, wide: bool = False
+) -> tuple[list[float], float]:
+    """Losses of STEPS steps on one batch, and the seconds of a step. `jitter` moves each weight by that part of itself, up or down;
+    `wide`: the model in f64, the loss of its results in f32."""
     import paddle
 
     batch = run.data.make(run.batch_size, run.seed)
@@ -313,19 +343,29 @@ def trained(run: Run, where: str, amp: bool = False, jitter: float = 0.0) -> tup
         if jitter:
             move(model, jitter, run.seed)
         model.train()
-        optimizer = momentum(run, model)
-        given = tensors(batch)
-        for _ in range(STEPS):
-            start = time.perf_counter()
-            with paddle.amp.auto_cast(enable=amp, dtype="bfloat16", level="O1"):
-                outputs = called(model, run, given)
-            loss = run.data.loss(outputs, given)
-            loss.backward()
-            optimizer.step()
-            optimizer.clear_grad()
-            losses.append(float(loss.item()))
-            times.append(time.perf_counter() - start)
+        with widened(model, wide) as cast:
+            optimizer = momentum(run, model)
+            given = tensors(batch)
+            for _ in range(STEPS):
+                start = time.perf_counter()
+                with paddle.amp.auto_cast(enable=amp, dtype="bfloat16", level="O1"):
+                    outputs = called(model, run, cast(given))
+                loss = run.data.loss(narrowed(outputs) if wide else outputs, given)
+                loss.backward()
+                optimizer.step()
+                optimizer.clear_grad()
+                losses.append(float(loss.item()))
+                times.append(time.perf_counter() - start)
     return losses, statistics.median(times[2:])
+
+
+def narrowed(outputs: Any) -> Any:
+    """The same with f32 in the place of f64."""
+    if isinstance(outputs, dict):
+        return {name: narrowed(part) for name, part in outputs.items()}
+    if isinstance(outputs, list | tuple):
+        return type(outputs)(narrowed(part) for part in outputs)
+    return outputs.astype("float32") if "float64" in str(getattr(outputs, "dtype", "")) else outputs
 
 
 def training(run: Run) -> dict[str, Any]:
@@ -361,8 +401,17 @@ def _compared(run: Run, wanted: list[float], seconds: float) -> dict[str, Any]:
     apart, allowed = _apart(run.losses, wanted), [LOSSES] * STEPS
     found: dict[str, Any] = {}
     if max(apart) > LOSSES:
-        # Small batches make some models amplify rounding: what the CPU's own losses do when weights differ in their last bit.
+        # Small batches make some models amplify rounding: how far the CPU's own losses are from those in f64, and what they do when
+        # weights differ in their last bit.
         moved = _apart(trained(run, "cpu", jitter=ROUNDING)[0], wanted)
+        if max(apart) > AMPLIFIED * max(moved):
+            moved = list(
+                map(
+                    max,
+                    moved,
+                    _wide(lambda: _apart(wanted, trained(run, "cpu", wide=True)[0]), [0.0] * STEPS),
+                )
+            )
         found["moved_by_rounding"] = max(moved)
         allowed = [LOSSES + AMPLIFIED * max(moved[: i + 1]) for i in range(STEPS)]
     if wrong := [i for i in range(STEPS) if not apart[i] <= allowed[i]]:
@@ -550,13 +599,24 @@ def _moved(run: Run, batch: Batch, wanted: list[np.ndarray], found: float) -> fl
 
 
 def _rounding(run: Run, batch: Batch, wanted: list[np.ndarray], found: float, where: str) -> float:
-    """How far the model's results move when its weights do in their last bit: at most of TRIES, until that explains `found`."""
-    moved = 0.0
+    """How far rounding moves the model's results, until that explains `found`: how far those of the CPU are from those in f64, and what
+    they do when weights differ in their last bit."""
+    moved: float = _wide(
+        lambda: difference(eager(run, batch, "cpu"), eager(run, batch, "cpu", wide=True)), 0.0
+    )
     for seed in range(TRIES):
         if found <= AMPLIFIED * moved:
             break
         moved = max(moved, difference(eager(run, batch, where, ROUNDING, seed), wanted))
     return moved
+
+
+def _wide(measured: Callable[[], Any], otherwise: Any) -> Any:
+    """What f64 shows, or `otherwise` for a model that has f32 within it, which Paddle does not mix."""
+    try:
+        return measured()
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):
+        return otherwise
 
 
 def sizes(run: Run) -> dict[str, Any] | None:
