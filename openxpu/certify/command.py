@@ -50,13 +50,19 @@ def result_file(order: Order, name: str) -> Path:
     return order.output / f"{name.replace('/', '_').replace(':', '_')}.json"
 
 
-def known(order: Order, name: str) -> dict[str, Any] | None:
-    """What an earlier run found, if it was asked for the same and all of it held."""
+def kept(order: Order, name: str) -> dict[str, Any] | None:
+    """What an earlier run found, if it was asked for the same."""
     try:
         found: dict[str, Any] = json.loads(result_file(order, name).read_text())
     except (OSError, ValueError):
         return None
-    return found if found.get("key") == key(order, name) and report.passed(found) else None
+    return found if found.get("key") == key(order, name) else None
+
+
+def known(order: Order, name: str) -> dict[str, Any] | None:
+    """The same, if all of it held: it is not tried again."""
+    found = kept(order, name)
+    return found if found is not None and report.passed(found) else None
 
 
 def shares(jobs: int) -> list[list[int]]:
@@ -174,6 +180,9 @@ def run(order: Order, as_json: bool) -> int:
         )
     finally:
         workers.shutdown(cancel_futures=True)
+    if interrupted:  # also what others of the --jobs, and earlier runs, have finished
+        rest = [kept(order, name) for name, _ in chosen[len(results) :]]
+        results += [found for found in rest if found is not None]
     report.write(results, order.output)
     if as_json:
         print(json.dumps(results, indent=1))
