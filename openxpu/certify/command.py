@@ -183,7 +183,7 @@ def run(order: Order, as_json: bool) -> int:
     if interrupted:  # also what others of the --jobs, and earlier runs, have finished
         rest = [kept(order, name) for name, _ in chosen[len(results) :]]
         results += [found for found in rest if found is not None]
-    report.write(results, order.output)
+    report.write(results, order.output, len(chosen) - len(results))
     if as_json:
         print(json.dumps(results, indent=1))
     else:

@@ -105,8 +105,8 @@ def machines(results: list[Result]) -> str:
     return f"Measured on {' and '.join(names)}." if names else ""
 
 
-def markdown(results: list[Result]) -> str:
-    """The text of docs/models.md."""
+def markdown(results: list[Result], missing: int = 0) -> str:
+    """The text of docs/models.md. `missing`: of the models that were asked for."""
     lines = [
         "# Certified models",
         "",
@@ -116,6 +116,7 @@ def markdown(results: list[Result]) -> str:
         "",
         *([machines(results), ""] if machines(results) else []),
         summary(results),
+        *(["", f"The run was interrupted; models that were not reached: {missing}."] if missing else []),
         "",
         f"| {' | '.join(HEAD)} |",
         f"|{'---|' * len(HEAD)}",
@@ -167,11 +168,11 @@ def page(results: list[Result]) -> str:
     return PAGE % {"summary": first, "head": head, "body": "".join(body)}
 
 
-def write(results: list[Result], folder: Path) -> None:
-    """models.json, models.md and models.html, each written aside and renamed."""
+def write(results: list[Result], folder: Path, missing: int = 0) -> None:
+    """models.json, models.md and models.html, each written aside and renamed. `missing`: models that were not reached."""
     texts = {
         "models.json": json.dumps(results, indent=1),
-        "models.md": markdown(results),
+        "models.md": markdown(results, missing),
         "models.html": page(results),
     }
     for name, text in texts.items():

@@ -88,6 +88,7 @@ def test_an_interrupted_run_reports_and_goes_on(tmp_path: Path) -> None:
     # din, which an earlier run finished, is in the report as well.
     assert [r["model"] for r in json.loads(output)] == ["dlinear", "din"]
     assert "| dlinear |" in (tmp_path / "models.md").read_text()
+    assert "interrupted; models that were not reached: 1" in (tmp_path / "models.md").read_text()
     before = (tmp_path / "dlinear.json").stat().st_mtime_ns
     status, results, errors = certify(tmp_path, *names)
     assert status == 0, errors
