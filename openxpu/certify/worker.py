@@ -5,10 +5,12 @@ The result is a file, written aside and renamed: a certification that is interru
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from openxpu.certify import report
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def result_of(order: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +87,8 @@ def processor() -> str:
 
 
 def main() -> None:
+    # Whoever certifies may be killed; a worker of several gigabytes would go on for minutes.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     order = json.loads(sys.argv[1])
     if order.get("cores"):
         os.sched_setaffinity(0, order["cores"])  # before any library counts them

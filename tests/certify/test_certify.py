@@ -96,6 +96,34 @@ def test_an_interrupted_run_reports_and_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "dlinear.json").stat().st_mtime_ns == before
 
 
+def test_no_worker_outlives_the_command(tmp_path: Path) -> None:
+    code = "import sys; from openxpu.cli import main; sys.exit(main(sys.argv[1:]))"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, "certify", "--output", str(tmp_path), "resnet18"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def workers() -> list[str]:
+        found = subprocess.run(
+            ["pgrep", "-f", f"certify.worker.*{tmp_path}"], capture_output=True, text=True, check=False
+        )
+        return found.stdout.split()
+
+    limit = time.monotonic() + 120
+    try:
+        while not workers() or not (tmp_path / "resnet18.log").stat().st_size:  # it has begun to load Paddle
+            assert time.monotonic() < limit
+            time.sleep(0.1)
+    finally:
+        child.kill()
+        child.wait()
+    limit = time.monotonic() + 3  # the model would take longer
+    while workers():
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
 def test_what_does_not_hold_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     names = [f"broken:{name}" for name in ("differs", "learns_nothing", "ends", "good")]
     status, found, _ = certify(tmp_path, *names, "--input", "2x8", "--mode", "lite-train-lite-infer")
