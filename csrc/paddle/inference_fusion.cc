@@ -1,6 +1,5 @@
 // A pass over programs that Paddle Inference serves on the card: convolutions take their batch
-// norm, bias, residual sum and activation along, products their bias and activation, and dropout
-// goes.
+// norm, bias, residual sum and activation along, products their bias, and dropout goes.
 //
 // Paddle runs it before it folds constants, so that filters which batch norms scale are computed
 // once, when a program is loaded. openxpu/paddle/built_in_xpu.py asks for it by name.
@@ -186,7 +185,7 @@ class Fusion {
     if (norm == nullptr && !row.bias) return;
     if (next != nullptr) {
       auto other = addend(next, row.result());
-      if (other && other != row.result() && same_dims(other, row.result())) {
+      if (other && same_dims(other, row.result())) {
         row.residual = other;
         row.parts.push_back(next);
         next = only_user(row.result());
@@ -229,14 +228,13 @@ class Fusion {
     if (!type || type->dims().size() != 1 || type->dims()[0] != columns || columns < 0) return;
     row.bias = bias;
     row.parts.push_back(next);
-    // Its own activations would have to be handed on before they are applied too.
-    row.activation = "none";
     if (written_elsewhere(op->operand_source(0), row.parts)) return;
     builder_.set_insertion_point(row.parts.back());
     pir::AttributeMap attributes;
     attributes["trans_x"] = builder_.bool_attr(false);
     attributes["trans_y"] = builder_.bool_attr(turned);
-    attributes["activation"] = builder_.str_attr(row.activation);
+    // With another, its kernel would have to hand out what comes before the activation too.
+    attributes["activation"] = builder_.str_attr("none");
     replace(row,
             make("fused_gemm_epilogue", {op->operand_source(0), op->operand_source(1), row.bias},
                  attributes, {row.result().type(), pir::Type()}));

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openxpu.ops.activation import plan_unary
 from openxpu.ops.ending import NOTHING, Ending
 from openxpu.ops.layout import plan_copy
 from openxpu.ops.matmul import plan_product
@@ -464,7 +465,7 @@ def _forward(
         _forward(b, c, x, w, y, moved, Ending(ending.bias))
         plan_map(b, "elementwise.add", [y, residual], y)
         if ending.activation != "identity":
-            plan_map(b, f"ending.{ending.activation}", [y], y, (ending.first, ending.second))
+            plan_unary(b, y, y, ending.activation, *ending.numbers)
         return
     if how == "product":
         bias = None if ending.bias is None else ending.bias.view((1, c.out_channels), (c.out_channels, 1))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from openxpu.ops.activation import UNARY
 from openxpu.ops.plan import Tensor, Unsupported, function_constexpr
 
 # The numbers that each activation takes.
-ACTIVATIONS = {
-    "identity": 0, "relu": 0, "relu6": 0, "leaky_relu": 1, "hardswish": 0, "hardsigmoid": 2, "silu": 0, "sigmoid": 0,
-    "tanh": 0, "gelu": 0, "gelu_tanh": 0, "elu": 1,
+ACTIVATIONS = {"identity": 0} | {
+    name: len(UNARY[name].defaults)
+    for name in (
+        "relu", "relu6", "leaky_relu", "hardswish", "hardsigmoid", "silu", "sigmoid", "tanh", "gelu", "gelu_tanh", "elu",
+    )
 }  # fmt: skip
 
 

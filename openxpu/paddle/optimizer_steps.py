@@ -93,8 +93,8 @@ def _plain(param: Any, grad: Any, clipped: bool, dtype: Any, card: Any) -> bool:
     )
 
 
-def _fused(optimizer: Any, params_grads: Any) -> Pairs | None:
-    """The pairs of parameter and gradient, where the step is one that this file knows."""
+def _fused(optimizer: Any, params_grads: Any) -> tuple[Pairs, float] | None:
+    """The pairs of parameter and gradient, and the limit of clipping, where the step is one that this file knows."""
     from paddle import float32
     from paddle.base import framework
     from paddle.distributed.auto_parallel import auto_dp_utils, fully_shard_fusion
@@ -115,10 +115,10 @@ def _fused(optimizer: Any, params_grads: Any) -> Pairs | None:
     card = pairs[0][0].place if pairs else None
     if card is None or not card.is_custom_place():
         return None
-    return pairs if all(_plain(p, g, limit > 0, float32, card) for p, g in pairs) else None
+    return (pairs, limit) if all(_plain(p, g, limit > 0, float32, card) for p, g in pairs) else None
 
 
-def _step(optimizer: Any, pairs: Pairs) -> bool:
+def _step(optimizer: Any, pairs: Pairs, limit: float) -> bool:
     """False, and nothing is done, where the optimizer's own tensors are elsewhere: those of a first step on the CPU."""
     from paddle.base import framework
     from paddle.base.layer_helper import LayerHelper
@@ -137,7 +137,7 @@ def _step(optimizer: Any, pairs: Pairs) -> bool:
         [g if g.is_contiguous() else g.contiguous() for _, g in pairs],
         velocities,
         rate,
-        limit=_limit(optimizer._grad_clip),
+        limit=limit,
         mu=optimizer._momentum,
         nesterov=optimizer._use_nesterov,
         decay=decay,
@@ -153,8 +153,8 @@ def _patch(module: Any) -> None:
 
     @functools.wraps(original)
     def apply(self: Any, loss: Any, startup_program: Any, params_grads: Any, param_group_idx: int = 0) -> Any:
-        pairs = _fused(self, params_grads) if type(self) is module.Momentum else None
-        if pairs is None or not _step(self, pairs):
+        fused = _fused(self, params_grads) if type(self) is module.Momentum else None
+        if fused is None or not _step(self, *fused):
             return original(self, loss, startup_program, params_grads, param_group_idx)
         return None
 

@@ -1,7 +1,6 @@
 # Activations that end a convolution or a product, inside its kernel: one shape for all, f(x, first, second).
 
 import triton
-import triton.language as tl
 
 from openxpu.ops.kernels import activation
 from openxpu.ops.kernels.elementary import sigmoid as logistic
@@ -25,7 +24,7 @@ def relu6(x, first, second):
 
 @triton.jit
 def leaky_relu(x, first, second):
-    return tl.where(x < 0, x * first.to(x.dtype), x)
+    return activation.leaky_relu(x, first.to(x.dtype))
 
 
 @triton.jit
