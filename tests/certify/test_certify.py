@@ -19,13 +19,13 @@ from openxpu.certify import report, stages, user
 from openxpu.certify.command import Order, known
 
 HERE = Path(__file__).parent
+COMMAND = (sys.executable, "-c", "import sys; from openxpu.cli import main; sys.exit(main(sys.argv[1:]))")
 
 
 def certify(folder: Path, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
     """Exit code, results and messages of the command."""
-    code = "import sys; from openxpu.cli import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
-        [sys.executable, "-c", code, "certify", "--json", "--output", str(folder), *arguments],
+        [*COMMAND, "certify", "--json", "--output", str(folder), *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])},
         capture_output=True,
         text=True,
@@ -65,11 +65,10 @@ def test_a_small_model_passes_every_stage_and_is_not_tried_again(tmp_path: Path)
 
 
 def test_an_interrupted_run_reports_and_goes_on(tmp_path: Path) -> None:
-    code = "import sys; from openxpu.cli import main; sys.exit(main(sys.argv[1:]))"
     names = ["dlinear", "deepfm", "din"]
     assert certify(tmp_path, "din")[0] == 0
     child = subprocess.Popen(
-        [sys.executable, "-c", code, "certify", "--json", "--output", str(tmp_path), *names],
+        [*COMMAND, "certify", "--json", "--output", str(tmp_path), *names],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
@@ -97,9 +96,8 @@ def test_an_interrupted_run_reports_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_no_worker_outlives_the_command(tmp_path: Path) -> None:
-    code = "import sys; from openxpu.cli import main; sys.exit(main(sys.argv[1:]))"
     child = subprocess.Popen(
-        [sys.executable, "-c", code, "certify", "--output", str(tmp_path), "resnet18"],
+        [*COMMAND, "certify", "--output", str(tmp_path), "resnet18"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

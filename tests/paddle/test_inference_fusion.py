@@ -12,6 +12,7 @@ import paddle
 import paddle.inference as serving
 import paddle.nn.functional as F
 import pytest
+from test_inference import infer
 
 from openxpu.paddle import counters
 
@@ -72,16 +73,9 @@ def served(
         getattr(config, name)(value)
     runner = serving.create_predictor(config)
 
-    def run() -> np.ndarray:
-        given = runner.get_input_handle("x")
-        given.reshape(x.shape)
-        given.copy_from_cpu(x)
-        runner.run()
-        return np.asarray(runner.get_output_handle(runner.get_output_names()[0]).copy_to_cpu())
-
-    run()
+    infer(runner, x)
     before = Counter(counters.native_calls())
-    found = run()
+    found = infer(runner, x)
     return found, Counter(counters.native_calls()) - before, wanted
 
 
