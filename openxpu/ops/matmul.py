@@ -100,6 +100,13 @@ def _tiles(m: int, n: int, k: int, batch: int, dtype: str) -> tuple[int, int, in
     return bm, bn, bk
 
 
+def _memory_bound(m: int, n: int, k: int, dtype: str) -> bool:
+    """Whether reading y, past the second-level cache, takes longer than the few products of each of its elements."""
+    if n < 256 or k * n < 1 << 18 or dtype not in ("f32", "bf16"):
+        return False
+    return m <= 4 or (m <= 8 and k * n >= 1 << 20 and dtype == "f32")
+
+
 def plan_product(
     b: PlanBuilder,
     x: Tensor,
@@ -228,6 +235,9 @@ class _Problem:
         batch = outer.size * inner.size
         acc = ACCUMULATOR[x.dtype]
         bm, bn, bk = _tiles(m, n, k, batch, x.dtype)
+        rows_of_b = 0
+        if y.strides[-1] == 1 and _memory_bound(m, n, k, x.dtype):
+            bm, bn, bk, rows_of_b = power_of_two(m), 512, 256, 4
         tiles_m, tiles_n = -(-m // bm), -(-n // bn)
         flops = 2 * m * n * k * batch
         parts, k_part = self._split(tiles_m * tiles_n * batch, flops, bk)
@@ -291,6 +301,7 @@ class _Problem:
             BM=bm,
             BN=bn,
             BK=bk,
+            ROWS_OF_B=rows_of_b,
         )
         if final:
             return

@@ -152,6 +152,19 @@ def test_matmul_larger(case: Any) -> None:
     check_matmul(case, "f32")
 
 
+@pytest.mark.skipif(INTERPRETED, reason="slow in the interpreter")
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+@pytest.mark.parametrize("rows,k,n", [(1, 1030, 600), (2, 519, 513), (3, 2100, 260), (4, 257, 1031), (7, 1030, 1030)])
+def test_few_rows_times_a_matrix_past_the_cache(rows: int, k: int, n: int, dtype: str) -> None:
+    x, y = values((rows, k), dtype, 1), values((k, n), dtype, 2)
+    (out,) = execute(ops.plan_matmul, [x, y], [((rows, n), dtype)], False, False)
+    close(out, product(x, y, False, False), dtype, k)
+    bias = values((n,), dtype, 3)
+    (out,) = execute(ops.plan_addmm, [bias, x, y], [((rows, n), dtype)], 0.5, -2.0)
+    expected = 0.5 * bias.astype(np.float64) - 2.0 * product(x, y, False, False)
+    close(out, np.broadcast_to(expected, (rows, n)), dtype, 4 * k)
+
+
 @pytest.mark.parametrize("case", SMALL, ids=str)
 def test_matmul_grad(case: Any) -> None:
     check_grad(case, "f32")

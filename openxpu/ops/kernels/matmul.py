@@ -49,9 +49,11 @@ def product(
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
+    ROWS_OF_B: tl.constexpr,
 ):
     """One BM x BN tile of c = ACTIVATION(alpha * (a @ b) + beta * addend). A_UNIT: 0 when the rows of a are contiguous, 1 when its columns are,
-    2 when neither; B_UNIT likewise for b. PARTS > 1: part p of k, k_part long, goes to c + p * c_part."""
+    2 when neither; B_UNIT likewise for b. PARTS > 1: part p of k, k_part long, goes to c + p * c_part. ROWS_OF_B: b is read row by row,
+    that many at a time, as suits few rows of a: reading b is all there is to do then, and memory gives whole lines faster."""
     if M_FIRST:
         m_start = tl.program_id(0) * BM
         n_start = tl.program_id(1) * BN
@@ -77,24 +79,43 @@ def product(
     rows = m.to(tl.int64)
     columns = n.to(tl.int64)
     acc = tl.zeros((BM, BN), dtype=ACC)
-    for k_start in range(k_begin, k_end, BK):
-        k = k_start + tl.arange(0, BK)
-        wide = k.to(tl.int64)
-        if A_UNIT == 0:
-            a_offsets = (rows * a_row)[:, None] + k[None, :]
-        elif A_UNIT == 1:
-            a_offsets = m[:, None] + (wide * a_col)[None, :]
-        else:
-            a_offsets = (rows * a_row)[:, None] + (wide * a_col)[None, :]
-        if B_UNIT == 0:
-            b_offsets = (wide * b_row)[:, None] + n[None, :]
-        elif B_UNIT == 1:
-            b_offsets = k[:, None] + (columns * b_col)[None, :]
-        else:
-            b_offsets = (wide * b_row)[:, None] + (columns * b_col)[None, :]
-        x = tl.load(a + a_offsets, mask=(m < m_size)[:, None] & (k < k_end)[None, :], other=0)
-        y = tl.load(b + b_offsets, mask=(k < k_end)[:, None] & (n < n_size)[None, :], other=0)
-        acc = tl.dot(x, y, acc, input_precision="ieee", out_dtype=ACC)
+    if ROWS_OF_B:
+        a += rows * a_row
+        for first_k in range(k_begin, k_end, BK):  # sums of sums, which round less
+            last_k = tl.minimum(first_k + BK, k_end)
+            sums = tl.zeros((BM, BN), dtype=ACC)
+            whole = last_k - (last_k - first_k) % ROWS_OF_B
+            for k_start in range(first_k, whole, ROWS_OF_B):
+                for i in tl.static_range(ROWS_OF_B):
+                    k = (k_start + i).to(tl.int64)
+                    x = tl.load(a + k * a_col, mask=m < m_size, other=0).to(ACC)
+                    y = tl.load(b + k * b_row + n, mask=n < n_size, other=0).to(ACC)
+                    sums += x[:, None] * y[None, :]
+            for k_start in range(whole, last_k):
+                k = k_start.to(tl.int64)
+                x = tl.load(a + k * a_col, mask=m < m_size, other=0).to(ACC)
+                y = tl.load(b + k * b_row + n, mask=n < n_size, other=0).to(ACC)
+                sums += x[:, None] * y[None, :]
+            acc += sums
+    else:
+        for k_start in range(k_begin, k_end, BK):
+            k = k_start + tl.arange(0, BK)
+            wide = k.to(tl.int64)
+            if A_UNIT == 0:
+                a_offsets = (rows * a_row)[:, None] + k[None, :]
+            elif A_UNIT == 1:
+                a_offsets = m[:, None] + (wide * a_col)[None, :]
+            else:
+                a_offsets = (rows * a_row)[:, None] + (wide * a_col)[None, :]
+            if B_UNIT == 0:
+                b_offsets = (wide * b_row)[:, None] + n[None, :]
+            elif B_UNIT == 1:
+                b_offsets = k[:, None] + (columns * b_col)[None, :]
+            else:
+                b_offsets = (wide * b_row)[:, None] + (columns * b_col)[None, :]
+            x = tl.load(a + a_offsets, mask=(m < m_size)[:, None] & (k < k_end)[None, :], other=0)
+            y = tl.load(b + b_offsets, mask=(k < k_end)[:, None] & (n < n_size)[None, :], other=0)
+            acc = tl.dot(x, y, acc, input_precision="ieee", out_dtype=ACC)
     mask = (m < m_size)[:, None] & (n < n_size)[None, :]
     value = acc
     if SCALE:
