@@ -5,6 +5,7 @@ The order is that of TIPC: forward, training, training in bf16, export, inferenc
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import math
 import statistics
@@ -40,7 +41,11 @@ DROPS = (
     "dropout",
     "dropout_rate",
 )  # as layers call it that drop by themselves
-RATES = (1.0, 4.0, 16.0, 0.25)  # of a model's learning rate, in the order in which they are tried
+RISES = 0.02  # of the first loss, from one step to the next: more is a jump, and where losses jump, rounding decides where to
+# What is tried until a model learns: parts of its learning rate, and of the batch. A batch normalisation of two values has a sign left of
+# each, which no rate calms: where losses jump, more samples are tried too.
+FASTER = ((4.0, 1), (16.0, 1), (0.25, 1))
+CALMER = ((0.25, 1), (1.0, 2), (0.25, 2), (0.0625, 2), (0.0625, 1), (4.0, 1), (16.0, 1))
 SLOWER = (1.0, 0.25, 0.0625)  # of that, where losses differ
 BF16 = (1.0, 4.0, 0.25)  # of that too: rounding takes from small steps, and large ones jump
 
@@ -61,6 +66,7 @@ class Run:
     outputs: list[np.ndarray] = field(default_factory=list)  # of the card, eager
     losses: list[float] = field(default_factory=list)  # of the card, f32
     rate: float = 1.0  # of the model's own learning rate
+    more: int = 1  # batches in one for training
     shapes: tuple[str, ...] = ()  # of a user's own model, as given to --input
     folded: Counter[str] = field(
         default_factory=Counter
@@ -336,7 +342,7 @@ def trained(
     `wide`: the model in f64, the loss of its results in f32."""
     import paddle
 
-    batch = run.data.make(run.batch_size, run.seed)
+    batch = run.data.make(run.more * run.batch_size, run.seed)
     losses, times = [], []
     with device(where):
         model = built(run)
@@ -370,15 +376,7 @@ def narrowed(outputs: Any) -> Any:
 
 def training(run: Run) -> dict[str, Any]:
     """Ten steps on one batch: the losses of the CPU, and they fall."""
-    for run.rate in RATES:  # the first at which the CPU learns
-        wanted, seconds = trained(run, "cpu")
-        if falls(wanted):
-            break
-    else:
-        raise StageFailed(
-            f"The loss does not fall on one batch, on the CPU either: {wanted[0]:.4g} to {wanted[-1]:.4g} at the last of the "
-            f"learning rates {', '.join(f'{rate * run.model.learning_rate:.2g}' for rate in RATES)}."
-        )
+    wanted, seconds = _learned(run)
     fastest, failure = run.rate, None
     for slower in SLOWER:
         if slower < 1.0:  # losses that jump follow rounding: smaller steps tell more about the card
@@ -393,6 +391,31 @@ def training(run: Run) -> dict[str, Any]:
     run.rate = fastest
     assert failure is not None
     raise failure
+
+
+def _learned(run: Run) -> tuple[list[float], float]:
+    """The CPU's losses, and its seconds of a step, at the first learning rate and batch at which they fall without a jump; where there is
+    none, at the first at which they fall. Sets `run.rate` and `run.more`."""
+    fallen: dict[tuple[float, int], tuple[list[float], float]] = {}
+    ways = [(1.0, 1)]
+    for run.rate, run.more in ways:
+        if fallen and run.rate > 1.0:
+            break  # larger steps do not calm
+        losses, seconds = trained(run, "cpu")
+        if len(ways) == 1:
+            ways += CALMER if jumps(losses) else FASTER
+        if not falls(losses):
+            continue
+        if not jumps(losses):
+            return losses, seconds
+        fallen[run.rate, run.more] = losses, seconds
+    if not fallen:
+        raise StageFailed(
+            f"The loss does not fall on one batch, on the CPU either: {losses[0]:.4g} to {losses[-1]:.4g} at the last of the "
+            f"learning rates {', '.join(f'{rate * run.model.learning_rate:.2g}' for rate, _ in ways)}."
+        )
+    run.rate, run.more = next(iter(fallen))
+    return fallen[run.rate, run.more]
 
 
 def _compared(run: Run, wanted: list[float], seconds: float) -> dict[str, Any]:
@@ -426,11 +449,16 @@ def _compared(run: Run, wanted: list[float], seconds: float) -> dict[str, Any]:
         )
     rate = run.rate * run.model.learning_rate
     found |= {"losses": run.losses, "difference": max(apart), "learning_rate": rate}
+    found["samples"] = run.more * run.batch_size
     return found | {"cpu_ms": seconds * 1e3, "card_ms": own * 1e3}
 
 
 def falls(losses: list[float]) -> bool:
     return all(map(math.isfinite, losses)) and losses[-1] <= FALLS * losses[0]
+
+
+def jumps(losses: list[float]) -> bool:
+    return not all(after - before <= RISES * abs(losses[0]) for before, after in itertools.pairwise(losses))
 
 
 def _apart(losses: list[float], wanted: list[float]) -> list[float]:

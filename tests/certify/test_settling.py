@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import weakref
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,38 @@ def test_what_was_trained_before_is_gone(tmp_path: Path) -> None:
     for _ in range(2):
         stages.trained(run, "cpu")
     assert len(made) == 2
+
+
+FALLING, FLAT, JUMPING = [2.0, 1.8, 1.81, 1.5], [2.0, 2.0, 1.99, 1.99], [2.0, 1.5, 1.7, 1.9]
+
+
+@pytest.mark.parametrize(
+    "curves,chosen",
+    [
+        ({(1.0, 1): FALLING}, (1.0, 1)),
+        ({(1.0, 1): FLAT, (4.0, 1): FALLING}, (4.0, 1)),
+        ({(1.0, 1): FLAT, (4.0, 1): JUMPING}, (4.0, 1)),
+        ({(1.0, 1): JUMPING, (0.25, 1): FALLING}, (0.25, 1)),
+        ({(1.0, 1): JUMPING, (0.25, 2): FALLING}, (0.25, 2)),  # batch normalisations of two values
+        ({(1.0, 1): JUMPING, (0.25, 2): JUMPING}, (1.0, 1)),
+        ({(1.0, 1): [2.0, 3.0, math.nan, math.nan], (0.0625, 1): FALLING}, (0.0625, 1)),
+        ({(1.0, 1): [-1.0, -1.01, -1.0, -1.2]}, (1.0, 1)),
+    ],
+)
+def test_training_takes_the_rate_and_batch_that_learn_without_a_jump(
+    curves: dict[tuple[float, int], list[float]],
+    chosen: tuple[float, int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    run = stages.Run(model_of(Grows), 2, 1, tmp_path)
+    monkeypatch.setattr(stages, "trained", lambda run, where: (curves.get((run.rate, run.more), FLAT), 0.1))
+    losses, _ = stages._learned(run)
+    assert (run.rate, run.more) == chosen and losses == curves[chosen]
+
+
+def test_a_model_that_learns_at_no_rate_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run = stages.Run(model_of(Grows), 2, 1, tmp_path)
+    monkeypatch.setattr(stages, "trained", lambda run, where: (FLAT, 0.1))
+    with pytest.raises(stages.StageFailed, match="on the CPU either: 2 to 1.99"):
+        stages._learned(run)
