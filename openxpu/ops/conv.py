@@ -33,6 +33,7 @@ _INT32 = 2**31
 _UNROLLED = (
     1 << 16
 )  # products of taps in the text of one kernel; the compiler takes a minute for ten times as many
+_WINDOW = 32  # taps of a filter over one channel from which k is long enough for products
 _PAST_CACHE = 1 << 18  # elements that no second-level cache keeps beside other data
 _SHORT, _MANY, _TABLE = 8, 16, 1 << 16  # pixels of a line, images, entries: what makes images the lanes
 
@@ -68,14 +69,15 @@ class Conv:
         """How the "forward", "data" or "weight" kind is computed; docs/convolution.md has the reasons.
 
         "product": images of one pixel, as of a squeeze-and-excitation block, are a matrix product as they are.
-        "depthwise": one input channel for each group has too short a k for products, unless its taps are very many.
+        "depthwise": one input channel for each group has too short a k for products, unless it is one group of many taps.
         "images": many small images are the lanes themselves, where their short lines would be mostly padding.
         "planes": everything else is a product on padded planes."""
         single = self.taps == self.groups == self.pixels == self.out_pixels == 1
         if single and not any(self.pad):
             return "product"
         flat = self.extents[0] == self.out_extents[0] == self.kernel[0] == 1 and self.pad[0] == 0
-        if flat and self.channels == self.groups and (kind != "data" or self.out_channels == self.groups):
+        depthwise = self.channels == self.groups and (self.groups > 1 or self.taps <= _WINDOW)
+        if flat and depthwise and (kind != "data" or self.out_channels == self.groups):
             # The gradient of the filter has a sum for each tap, and each tap is looked up among all of them.
             lines = 3 * self.stride[1] + (self.kernel[1] - 1) * self.dilation[1] + 1
             if kind != "weight" or 4 * lines * self.kernel[2] * self.taps <= _UNROLLED:
