@@ -59,6 +59,18 @@ def kept(order: Order, name: str) -> dict[str, Any] | None:
     return found if found.get("key") == key(order, name) else None
 
 
+def unpack(order: Order) -> None:
+    """Results that lie only in the folder's models.json, as of a run elsewhere, become files of their own again."""
+    try:
+        results = json.loads((order.output / "models.json").read_text())
+    except (OSError, ValueError):
+        return
+    for found in results:
+        target = result_file(order, found["model"])
+        if "key" in found and not target.exists():
+            report.keep(target, json.dumps(found, indent=1))
+
+
 def known(order: Order, name: str) -> dict[str, Any] | None:
     """The same, if all of it held: it is not tried again."""
     found = kept(order, name)
@@ -144,6 +156,7 @@ def run(order: Order, as_json: bool) -> int:
         print(f"openxpu: {error}", file=sys.stderr)
         return 2
     order.output.mkdir(parents=True, exist_ok=True)
+    unpack(order)
     free: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
     for cores in parts:
         free.put(cores)

@@ -93,6 +93,13 @@ def test_an_interrupted_run_reports_and_goes_on(tmp_path: Path) -> None:
     assert status == 0, errors
     assert [report.passed(r) for r in results] == [True] * 3
     assert (tmp_path / "dlinear.json").stat().st_mtime_ns == before
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "models.json").write_text((tmp_path / "models.json").read_text())
+    status, moved, errors = certify(elsewhere, *names)
+    assert status == 0, errors
+    assert [r["stages"] for r in moved] == [r["stages"] for r in results]
+    assert not list(elsewhere.glob("*.log"))  # nothing was tried again
 
 
 def test_no_worker_outlives_the_command(tmp_path: Path) -> None:
