@@ -155,7 +155,7 @@ def test_matmul_larger(case: Any) -> None:
 @pytest.mark.skipif(INTERPRETED, reason="slow in the interpreter")
 @pytest.mark.parametrize("dtype", ["f32", "bf16"])
 @pytest.mark.parametrize(
-    "rows,k,n", [(1, 1030, 600), (2, 519, 513), (3, 2100, 260), (4, 257, 1031), (7, 1030, 1030)]
+    ("rows", "k", "n"), [(1, 1030, 600), (2, 519, 513), (3, 2100, 260), (4, 257, 1031), (7, 1030, 1030)]
 )
 def test_few_rows_times_a_matrix_past_the_cache(rows: int, k: int, n: int, dtype: str) -> None:
     x, y = values((rows, k), dtype, 1), values((k, n), dtype, 2)
