@@ -7,6 +7,7 @@ import json
 import math
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _mean(values: list[float]) -> str:
 
 
 def summary(results: list[Result]) -> str:
-    """One paragraph, and a line for each model that failed or was left out."""
+    """One paragraph, a line for each model that failed, and one for each suite whose models were left out."""
     tried = [r for r in results if "skipped" not in r]
     good = [r for r in tried if passed(r)]
     native = [r for r in good if not r.get("fallbacks")]
@@ -94,7 +95,12 @@ def summary(results: list[Result]) -> str:
         f"fallback. Beside Paddle's CPU device, geometric mean: training {_mean(speeds['training'])}, inference "
         f"{_mean(speeds['infer'])}."
     ]
-    lines += [f"- {r['model']}: {first_error(r)[:300]}" for r in results if not passed(r)]
+    lines += [f"- {r['model']}: {first_error(r)[:300]}" for r in tried if not passed(r)]
+    reasons = Counter((r["source"], str(r["skipped"]).partition(": ")[2]) for r in results if "skipped" in r)
+    lines += [
+        f"- {count} models of {source}, which is not installed here, were left out: {install}"
+        for (source, install), count in reasons.items()
+    ]
     return "\n".join(lines)
 
 
@@ -120,7 +126,7 @@ def markdown(results: list[Result], missing: int = 0) -> str:
         "",
         f"| {' | '.join(HEAD)} |",
         f"|{'---|' * len(HEAD)}",
-        *(f"| {' | '.join(row(r))} |" for r in results),
+        *(f"| {' | '.join(row(r))} |" for r in results if "skipped" not in r),
         "",
     ]
     return "\n".join(lines)
