@@ -20,7 +20,7 @@ def test_who_came_last_goes_and_comes_again_alone() -> None:
     free = 0.5
     room = memory.Room(lambda: free)
     order: list[str] = []
-    first_goes, again_inside = threading.Event(), threading.Event()
+    again_inside = threading.Event()
 
     def visit(who: str, alone: bool, stays: threading.Event | None = None) -> threading.Thread:
         def body() -> None:
@@ -46,7 +46,7 @@ def test_who_came_last_goes_and_comes_again_alone() -> None:
         while room._alone is None:
             pass
         third = visit("third", False)
-        assert not first_goes.wait(0.2)
+        assert not again_inside.wait(0.2)
         assert order == []
         assert not room.too_full("first")  # nobody else is inside
     assert again_inside.wait(10)
