@@ -549,15 +549,20 @@ def _reference(run: Run, batch: Batch) -> Any:
     ways: list[dict[str, bool]] = [{}, {"onednn": False}, {"onednn": False, "passes": False}]
     if _ends_onednn(json.loads((run.folder / "cpu" / "model.json").read_text())):
         del ways[0]
+    near: list[tuple[float, Any]] = []
     for options in ways:
         try:
             peer = predictor(run, False, **options)
             worst = difference(_served(peer, batch, run.data.asked), run.outputs)
             if worst <= INFERENCE:
                 return peer
+            near.append((worst, peer))
             failure = f"it differs by {worst:.2g} from the eager model"
         except (NotImplementedError, ValueError, RuntimeError) as error:
             failure = str(error)[:500]
+    for worst, peer in near:  # its passes compute in another order too
+        if worst <= AMPLIFIED * _rounding(run, batch, run.outputs, worst, "cpu"):
+            return peer
     raise StageFailed(
         f"Paddle Inference on the CPU, which the card's speed is set against, fails: {failure}."
     )

@@ -84,7 +84,6 @@ def test_a_choice_that_follows_rounding_may_be_another_in_a_predictor(
         weights[:] = np.random.default_rng(1).uniform(0.5, 2.0, weights.shape)
     run.outputs = stages.eager(run, batch, "xpu")
     stages.export(run)
-    monkeypatch.setattr(stages, "_reference", lambda run, batch: stages.predictor(run, False))
     found = stages.infer(run)
     assert stages.INFERENCE < found["difference"] <= stages.AMPLIFIED * found["moved_by_rounding"]
     served = stages._served
