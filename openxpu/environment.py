@@ -73,6 +73,13 @@ VARIABLES = (
         "the best that the processor runs",
         "what kernels are compiled for: AVX-512, AVX2, SSE4.2, SSE2, or NEON on AArch64",
     ),
+    Variable(
+        "OPENXPU_F32_DOT",
+        "bf16x6, ieee",
+        "bf16x6 on processors with AMX",
+        "how matrix products and convolutions of f32 are computed: as six products of bf16 parts in AMX's tile registers, or by "
+        "fused multiply-adds",
+    ),
     Variable("OPENXPU_CACHE_DIR", "path", "~/.cache/openxpu/kernels", "compiled kernels"),
     Variable(
         "OPENXPU_CACHE_LIMIT",
@@ -94,6 +101,7 @@ VARIABLES = (
     ),
     Variable("OPENXPU_DUMP", "ttir,tile,llvm,asm", "", "compiler stages to write beside the cached kernel"),
 )
+F32_DOTS = ("bf16x6", "ieee")
 FALLBACKS = ("allow", "warn", "error")
 DUMPS = ("ttir", "tile", "llvm", "asm")
 
@@ -128,6 +136,14 @@ def address() -> str:
 def target() -> str:
     """The target that kernels are compiled for, or "" for the processor's best. openxpu.compiler.target checks it."""
     return os.environ.get("OPENXPU_TARGET", "")
+
+
+def f32_dot() -> str:
+    """ "bf16x6" or "ieee". Raises ValueError for anything else."""
+    value = os.environ.get("OPENXPU_F32_DOT") or "bf16x6"
+    if value not in F32_DOTS:
+        raise ValueError(f'OPENXPU_F32_DOT is "{value}"; give one of {", ".join(F32_DOTS)}')
+    return value
 
 
 def fallback() -> str:

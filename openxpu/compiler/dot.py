@@ -84,6 +84,10 @@ def choose_word(dtype: str, features: Set[str]) -> Word:
     return F32_WORD
 
 
+# How many bf16 make up an f32 where tl.dot is asked for products of this precision.
+SPLITS = {"bf16x3": 2, "bf16x6": 3}
+
+
 def emit_dot(
     builder: ir.IRBuilder,
     target: DotTarget,
@@ -94,10 +98,12 @@ def emit_dot(
     b: DotOperand,
     acc: DotAccumulator,
     scratch: Scratch,
+    precision: str = "ieee",
 ) -> None:
     """Emit acc += a @ b at the builder's position and leave the builder behind it.
 
-    scratch(nbytes) gives a 64-byte aligned block that is private to the worker. Raises ValueError for a combination
+    scratch(nbytes) gives a 64-byte aligned block that is private to the worker. `precision`: "bf16x6" and "bf16x3" let f32 be
+    multiplied as sums of bf16, which is done where tile registers make it faster. Raises ValueError for a combination
     of types that no micro-kernel has.
     """
     expected = {"f64": "f64", "i8": "i32"}.get(a.dtype, "f32")
@@ -106,7 +112,8 @@ def emit_dot(
             f"A dot of {a.dtype} and {b.dtype} into {acc.dtype} was asked for; the factors must have one type "
             f"and accumulate in {expected}: convert them first."
         )
-    _Dot(builder, target, m, n, k, a, b, acc, scratch).emit()
+    parts = SPLITS.get(precision, 1) if a.dtype == "f32" else 1
+    _Dot(builder, target, m, n, k, a, b, acc, scratch, parts).emit()
 
 
 @dataclass
@@ -136,13 +143,17 @@ class _Dot:
         b: DotOperand,
         acc: DotAccumulator,
         scratch: Scratch,
+        parts: int = 1,
+        seldom: bool = False,
     ) -> None:
+        """`parts`: of f32 as bf16. `seldom`: little code matters more than speed."""
         self.builder, self.target, self.scratch = builder, target, scratch
+        self.parts, self.seldom = parts, seldom
         self.m, self.n, self.k, self.a, self.b, self.acc = m, n, k, a, b, acc
         self.word = choose_word(a.dtype, target.features)
         self.lanes = target.vector_bytes // self.word.nbytes
         most = 4 if target.registers >= 32 else 2
-        self.vectors = min(most, 1 << (-(-n // self.lanes) - 1).bit_length())
+        self.vectors = 1 if seldom else min(most, 1 << (-(-n // self.lanes) - 1).bit_length())
         self.panel = self.vectors * self.lanes
         self.m_valid = e.clamp(builder, a.valid_rows, m)
         self.n_valid = e.clamp(builder, b.valid_cols, n)
@@ -184,6 +195,8 @@ class _Dot:
 
     def _fits_amx(self) -> bool:
         word = {"bf16": BF16_WORD, "i8": I8_WORD}.get(self.a.dtype)
+        if self.parts > 1:
+            word = BF16_WORD
         features = self.target.features
         if word is None or "amx-tile" not in features or dot_amx.feature(word) not in features:
             return False
@@ -193,19 +206,21 @@ class _Dot:
     def _emit_amx(self) -> None:
         """Whole tiles: A where it lies when nothing of it is masked, everything else packed with zeros behind it."""
         b, a = self.builder, self.a
-        self.word = word = BF16_WORD if a.dtype == "bf16" else I8_WORD
+        self.word = word = I8_WORD if a.dtype == "i8" else BF16_WORD
         self.lanes = self.panel = dot_amx.TILE
         size = e.ELEMENT_BYTES[a.dtype]
         along_k = e.known(a.stride_col) == 1 and a.col_pointers is None and a.row_pointers is None
+        along_k = along_k and self.parts == 1
         whole = e.known(self.m_valid) == self.m and e.known(self.k_valid) == self.k
         left: ir.Value
         stride: ir.Value
+        a_part, a_note = 0, None
         if along_k and whole:
             assert a.pointer is not None
             left, stride = a.pointer, _bytes(b, a.stride_row, size)
         else:
             pack = self._pack(a, "xk", self.m, bias=False, rows_are_k=False)
-            pack.whole = True
+            pack.whole, pack.padding = True, 64
             if along_k:
                 # Most tiles of a masked operand are whole; only those at the edges are packed.
                 assert a.pointer is not None
@@ -226,27 +241,47 @@ class _Dot:
                 left.add_incoming(direct[0], before)
                 left.add_incoming(packed, after)
                 stride.add_incoming(direct[1], before)
-                stride.add_incoming(e.i64(pack.k_words * word.nbytes), after)
+                stride.add_incoming(e.i64(pack.line_bytes), after)
             else:
                 left = self._run_pack(pack, a, self.m, self.m_valid, rows_are_k=False)
-                stride = e.i64(pack.k_words * word.nbytes)
+                stride = e.i64(pack.line_bytes)
+                a_part, a_note = pack.part_bytes, self.note
         pack = self._pack(self.b, "kx", self.panel, bias=False, rows_are_k=True)
-        pack.whole = True
+        pack.whole, pack.padding = True, 64
         right = self._run_pack(pack, self.b, self.n, self.n_valid, rows_are_k=True)
-        dot_amx.emit_tiles(
-            b,
-            word,
-            self.n,
-            left,
-            stride,
-            right,
-            pack.k_words * self.panel * word.nbytes,
-            self.acc.pointer,
-            self.m_valid,
-            self.n_valid,
-            e.ceil_div(b, self.k_valid, word.per_word),
-            self.scratch,
-        )
+
+        def multiply() -> None:
+            dot_amx.emit_tiles(
+                b,
+                word,
+                self.n,
+                left,
+                stride,
+                right,
+                pack.panel_bytes,
+                self.acc.pointer,
+                self.m_valid,
+                self.n_valid,
+                e.ceil_div(b, self.k_valid, word.per_word),
+                self.scratch,
+                (self.parts, a_part, pack.part_bytes, pack.line_bytes),
+            )
+
+        if self.parts == 1:
+            multiply()
+            return
+        # Infinity has no parts: inf * 1 would be inf * (1 + 0 + 0), which is NaN.
+        sums = ir.VectorType(e.F32, self.lanes)
+        noted = [b.load(note, typ=sums, align=4) for note in (a_note, self.note)]
+        total = b.fadd(*noted)
+        strange = b.bitcast(b.fcmp_unordered("uno", total, total), ir.IntType(self.lanes))
+        with b.if_else(b.icmp_unsigned("!=", strange, strange.type(0)), likely=False) as (plain, usual):
+            with plain:
+                _Dot(
+                    b, self.target, self.m, self.n, self.k, a, self.b, self.acc, self.scratch, seldom=True
+                ).emit()
+            with usual:
+                multiply()
 
     # The operands, packed when they do not suit.
 
@@ -363,6 +398,7 @@ class _Dot:
             masked=not whole,
             bias=bias,
             converts_f16=bool({"f16c", "neon"} & self.target.features),
+            parts=self.parts,
         )
 
     def _run_pack(
@@ -372,8 +408,8 @@ class _Dot:
         size = e.ELEMENT_BYTES[f.dtype]
         k_stride, x_stride = (f.stride_row, f.stride_col) if rows_are_k else (f.stride_col, f.stride_row)
         unit = pack.panel if pack.layout == "kx" else pack.lanes
-        columns = -(-extent // unit) * unit
-        block = self.scratch(columns * pack.k_words * self.word.nbytes)
+        block = self.scratch(pack.packed_bytes(-(-extent // unit) * unit))
+        self.note = self.scratch(64) if pack.parts > 1 else ir.Constant(e.PTR, None)
         source = f.row_pointers if f.row_pointers is not None else f.col_pointers
         source = f.pointer if source is None else source
         arguments = [
@@ -383,6 +419,7 @@ class _Dot:
             valid,
             self.k_valid,
             block,
+            self.note,
         ]
         if not pack.masked:
             b.call(pack.function(b.module), arguments)
@@ -499,6 +536,8 @@ class _Dot:
 
     def _rows(self, vectors: int) -> list[int]:
         """Heights of the register tiles for a panel of this many vectors, tallest first."""
+        if self.seldom:
+            return [1]
         if self.target.registers >= 32:
             sizes = [6, 4, 2, 1] if vectors == 4 else [8, 2, 1]
         else:

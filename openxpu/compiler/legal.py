@@ -103,14 +103,15 @@ def dot_scaled(b: Builder, op: Op) -> Value:
     return dot(b, left, b.transpose(right), operands[0])
 
 
-def dot(b: Builder, left: Value, right: Value, start: Value) -> Value:
+def dot(b: Builder, left: Value, right: Value, start: Value, precision: str = "ieee") -> Value:
     """A dot in types that the micro-kernels have: 8-bit floats are exact in f16, and f16 accumulates in f32."""
     if left.type.dtype in _FLOAT8 or right.type.dtype in _FLOAT8:
         left, right = b.convert(left, "f16"), b.convert(right, "f16")
     if start.type.dtype not in ("f16", "bf16"):
-        return b.op("tt.dot", [left, right, start], start.type)
+        return b.op("tt.dot", [left, right, start], start.type, precision=precision)
     wide = b.convert(start, "f32")
-    return b.convert(b.op("tt.dot", [left, right, wide], wide.type), start.type.dtype)
+    product = b.op("tt.dot", [left, right, wide], wide.type, precision=precision)
+    return b.convert(product, start.type.dtype)
 
 
 def atomic_load(b: Builder, op: Op) -> Value:
@@ -130,7 +131,9 @@ def _needs(op: Op) -> bool:
 
 
 _REWRITES: dict[str, Any] = {
-    "tt.dot": lambda b, op: dot(b, *op.operands[:3]),
+    "tt.dot": lambda b, op: dot(
+        b, op.operands[0], op.operands[1], op.operands[2], op.attrs.get("precision", "ieee")
+    ),
     "tt.dot_scaled": dot_scaled,
     "tt.atomic_load": atomic_load,
     "tt.atomic_store": atomic_store,

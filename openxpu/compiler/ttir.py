@@ -348,6 +348,8 @@ class _Parser:
             attrs["propagate"] = "propagateNan = all" in body
         if name == "tt.atomic_rmw":
             attrs["kind"] = body.split(",")[0].strip()
+        if name == "tt.dot" and (found := re.search(r"inputPrecision = (\w+)", body)):
+            attrs["precision"] = found.group(1)
         if name == "tt.dot_scaled":
             self.scaled_dot(op, body)
         if name == "tt.extern_elementwise":

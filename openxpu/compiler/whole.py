@@ -67,7 +67,16 @@ def dot(program: Program, op: Op) -> None:
         accumulator = DotAccumulator(result.type.dtype, target)
         try:
             emit_dot(
-                builder, program.target, m, n, k, factors[0], factors[1], accumulator, program.scratch_block
+                builder,
+                program.target,
+                m,
+                n,
+                k,
+                factors[0],
+                factors[1],
+                accumulator,
+                program.scratch_block,
+                op.attrs.get("precision", "ieee"),
             )
         except ValueError as error:
             raise CompileError(f"Kernel {program.function.name}: {error}") from error

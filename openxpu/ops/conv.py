@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openxpu.ops import precision
 from openxpu.ops.activation import plan_unary
 from openxpu.ops.ending import NOTHING, Ending
 from openxpu.ops.layout import plan_copy
@@ -303,7 +304,9 @@ def _product(
     pitch, images = planes.pitch, planes.images
     k_size = plane_offsets.size
     p_size = ((out[0] - 1) * planes.rows + out[1] - 1) * images * pitch + (images - 1) * pitch + out[2]
-    bm, bn, bk = _tile(m_size, p_size, k_size, weights.dtype)
+    # Filters that are read through a table are not taken apart: it would be one by one.
+    how = "ieee" if weight_offsets is not None else precision.of_products(weights.dtype, m_size, p_size)
+    bm, bn, bk = _tile(m_size, p_size, k_size, weights.dtype, how, groups * planes.outer)
     if weights_row == 1 and p_size <= 16 and m_size >= 512 and weights.dtype == "f32":
         # Reading the filter, here across its rows, is most of the work: longer pieces of each.
         bm, bn, bk = 128, 16, 32
@@ -320,7 +323,7 @@ def _product(
         m_size * y_channel, y_image, y_channel, y_slice, y_row, y_column, ending.first, ending.second,
         cost=2 * m_size * k_size * p_size * groups * planes.outer,
         TABLE=weight_offsets is not None, ALONG_M=along_m, LISTS=False, GROUPS=groups, DEEP=out[0] > 1, STEP=_step(y),
-        **ending.constexprs, ACC=dtype_constexpr(_accumulator(weights.dtype)), BM=bm, BN=bn, BK=bk,
+        **ending.constexprs, ACC=dtype_constexpr(_accumulator(weights.dtype)), PRECISION=how, BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
 
 
@@ -329,8 +332,12 @@ def _step(y: Tensor) -> int:
     return y.strides[4] if y.strides[4] in (1, 2) else 0
 
 
-def _tile(m_size: int, p_size: int, k_size: int, dtype: str) -> tuple[int, int, int]:
+def _tile(
+    m_size: int, p_size: int, k_size: int, dtype: str, how: str = "ieee", batch: int = 1
+) -> tuple[int, int, int]:
     """BM, BN, BK of `convolve_planes`."""
+    if how == precision.TILES:
+        return precision.tiles(m_size, p_size, k_size, batch)
     if dtype == "bf16":  # pairs of k are packed: taller tiles repay it
         return (16 if m_size <= 16 else 64 if m_size <= 64 else 128), 64, (32 if k_size <= 32 else 512)
     return (16 if m_size <= 16 else 64), 64, (32 if k_size <= 32 else 128)
@@ -452,7 +459,7 @@ def _product_of_images(
         m_size * y.strides[0], y.strides[3], y.strides[0], 0, 0, 1, ending.first, ending.second,
         cost=2 * m_size * k_size * c.images * c.groups,
         TABLE=True, ALONG_M=False, LISTS=True, GROUPS=c.groups, DEEP=False, STEP=1,
-        **ending.constexprs, ACC=dtype_constexpr(_accumulator(w.dtype)), BM=bm, BN=bn, BK=bk,
+        **ending.constexprs, ACC=dtype_constexpr(_accumulator(w.dtype)), PRECISION="ieee", BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
     plan_copy(b, y.permute(4, 0, 1, 2, 3), result)
 
@@ -498,6 +505,9 @@ def _phase_taps(kernel: int, stride: int, dilation: int, pad: int, phase: int) -
         for k in range(kernel)
         if (phase + pad - k * dilation) % stride == 0
     ]
+
+
+ORDERED_FROM = 256  # pixels: as many products of each element repay its gather
 
 
 def _ordered(b: PlanBuilder, c: Conv, w: Tensor, phases: list[list[list[tuple[int, int]]]]) -> Tensor:
@@ -549,7 +559,12 @@ def _input_gradient(
     w = _widened(b, c, w)
     starts = np.arange(out_channels, dtype=np.int64) * (channels * c.taps)
     firsts = [[sum(map(len, axis[:i])) for i in range(len(axis))] for axis in phases]
-    ordered = w.dtype == "bf16"
+    # bf16 is multiplied in pairs of k, and f32 on tile registers is taken apart: both want rows that are contiguous.
+    pixels = math.prod(lattice) * c.images
+    ordered = w.dtype == "bf16" or (
+        pixels >= ORDERED_FROM
+        and precision.of_products(w.dtype, channels, math.prod(lattice) * planes.images) != "ieee"
+    )
     first_tap = 0
     if ordered and c.taps > 1:
         w = _ordered(b, c, w, phases)
@@ -627,8 +642,12 @@ def _weight_gradient(b: PlanBuilder, c: Conv, x: Tensor, dy: Tensor, dw: Tensor,
     _summed_products(b, c, planes.tensor, dy, dw, table, p_size, planes.outer, strides)
 
 
-def _weight_tile(terms: int, m_size: int, n_size: int, dtype: str) -> tuple[int, int, int]:
+def _weight_tile(
+    terms: int, m_size: int, n_size: int, dtype: str, how: str, groups: int
+) -> tuple[int, int, int]:
     """BM, BN, BK of `weight_gradient`, whose sums have so many terms."""
+    if how == precision.TILES:
+        return precision.tiles(m_size, n_size, terms, groups)
     if dtype == "f32" and terms <= 128 and n_size >= 512 and m_size * n_size >= _PAST_CACHE:
         return 32, 256, 32  # hardly more than writing the result, in lines that are long enough for memory
     return 64, 64, (512 if dtype == "bf16" else 128)
@@ -653,7 +672,8 @@ def _summed_products(
         c.out_channels // c.groups,
         c.channels // c.groups * c.taps,
     )
-    bm, bn, bk = _weight_tile(p_size * outer, m_size, n_size, planes.dtype)
+    how = precision.of_products(planes.dtype, m_size, n_size)
+    bm, bn, bk = _weight_tile(p_size * outer, m_size, n_size, planes.dtype, how, c.groups)
     tiles = -(-m_size // bm) * -(-n_size // bn) * c.groups
     p_chunk, p_splits, outer_chunk, outer_splits = _splits(tiles, p_size, outer, bk)
     splits = p_splits * outer_splits
@@ -663,7 +683,7 @@ def _summed_products(
         (-(-m_size // bm), -(-n_size // bn), c.groups * splits),
         planes, dy, partial, b.constant(table),
         m_size, n_size, p_size, p_chunk, p_splits, outer, outer_chunk, *strides, dw.numel,
-        cost=c.flops, LISTS=lists, GROUPS=c.groups, ACC=dtype_constexpr(acc), BM=bm, BN=bn, BK=bk,
+        cost=c.flops, LISTS=lists, GROUPS=c.groups, ACC=dtype_constexpr(acc), PRECISION=how, BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
     if splits > 1:
         b.launch(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from openxpu.ops import precision
 from openxpu.ops.ending import NOTHING, Ending
 from openxpu.ops.plan import (
     F64,
@@ -78,8 +79,10 @@ def _unit(row: int, col: int, rows: int, cols: int) -> int:
     return 2
 
 
-def _tiles(m: int, n: int, k: int, batch: int, dtype: str) -> tuple[int, int, int]:
+def _tiles(m: int, n: int, k: int, batch: int, dtype: str, how: str) -> tuple[int, int, int]:
     """BM, BN, BK: tall tiles, so that each panel of y serves many rows, but enough of them for every worker."""
+    if how == precision.TILES or (dtype == "bf16" and min(m, n) > 64 and precision.on_tiles(dtype)):
+        return precision.tiles(m, n, k, batch)
     if k <= 16 < m and n >= 512 and dtype == "f32":
         # Hardly more than writing the result, as the filter's gradient of a small batch: whole lines of it, one after another.
         return (8, 1024, 4) if k <= 4 else (16, 1024, 16)
@@ -234,10 +237,11 @@ class _Problem:
             return
         batch = outer.size * inner.size
         acc = ACCUMULATOR[x.dtype]
-        bm, bn, bk = _tiles(m, n, k, batch, x.dtype)
+        how = precision.of_products(x.dtype, m, n)
+        bm, bn, bk = _tiles(m, n, k, batch, x.dtype, how)
         rows_of_b = 0
         if y.strides[-1] == 1 and _memory_bound(m, n, k, x.dtype):
-            bm, bn, bk, rows_of_b = power_of_two(m), 512, 256, 4
+            bm, bn, bk, rows_of_b = power_of_two(m), 1024, 256, 8
         tiles_m, tiles_n = -(-m // bm), -(-n // bn)
         flops = 2 * m * n * k * batch
         parts, k_part = self._split(tiles_m * tiles_n * batch, flops, bk)
@@ -298,6 +302,7 @@ class _Problem:
             PARTS=parts,
             M_FIRST=m_first,
             ACC=dtype_constexpr(acc),
+            PRECISION=how,
             BM=bm,
             BN=bn,
             BK=bk,

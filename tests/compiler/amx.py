@@ -1,7 +1,7 @@
 """AMX in Python: the tile instructions as functions that compiled code calls, for machines that do not have them.
 
 Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, instructions LDTILECFG, TILELOADD,
-TILESTORED, TDPBF16PS, TDPBSSD. Tiles are 16 rows of 64 bytes, whatever the configuration: the emitter uses no others,
+TILESTORED, TILEZERO, TDPBF16PS, TDPBSSD. Tiles are 16 rows of 64 bytes, whatever the configuration: the emitter uses no others,
 and `configure` holds it to that.
 """
 
@@ -48,6 +48,10 @@ class Tiles:
         for i in range(ROWS):
             self.data[tile, i] = _row(address + i * stride)
 
+    def zero(self, tile: int) -> None:
+        self.used()
+        self.data[tile] = 0
+
     def store(self, tile: int, address: int, stride: int) -> None:
         self.used()
         for i in range(ROWS):
@@ -79,6 +83,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "tilerelease": (TILES.release, ()),
     "tileloadd64": (TILES.load, (_I8, _PTR, _I64)),
     "tilestored64": (TILES.store, (_I8, _PTR, _I64)),
+    "tilezero": (TILES.zero, (_I8,)),
     "tdpbf16ps": (TILES.multiply_bf16, (_I8, _I8, _I8)),
     "tdpbssd": (TILES.multiply_i8, (_I8, _I8, _I8)),
 }

@@ -129,6 +129,7 @@ def compile_dot(
     unit_only: bool = True,
     strides: tuple[tuple[int, int], tuple[int, int]] | None = None,
     extents: tuple[int | None, int | None, int | None] = (None, None, None),
+    precision: str = "ieee",
 ):
     """f(pointers a, b, acc, scratch, strides a, strides b, valid m, n, k) as a ctypes function, and its module."""
     m, n, k = size
@@ -168,7 +169,7 @@ def compile_dot(
     a = operand(pa, sar, sac, forms[0], 0)
     bb = operand(pb, sbr, sbc, forms[1], 1)
     acc_type = {"f64": "f64", "i8": "i32"}.get(dtype, "f32")
-    emit_dot(b, machine, m, n, k, a, bb, DotAccumulator(acc_type, pacc), scratch)
+    emit_dot(b, machine, m, n, k, a, bb, DotAccumulator(acc_type, pacc), scratch, precision)
     b.ret_void()
     parsed = llvm.parse_assembly(amx.emulated(str(module)) if machine.emulates_amx else str(module))
     parsed.verify()
@@ -184,9 +185,9 @@ def compile_dot(
     call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 11)(address)
     call.engine = engine  # type: ignore[attr-defined]
     call.machine = tm  # type: ignore[attr-defined]
-    call.tiles = (
-        machine.emulates_amx and dtype in ("bf16", "i8") and all(x % 16 == 0 for x in (m, n)) and k % 64 == 0
-    )  # type: ignore[attr-defined]
+    tiles = dtype in ("bf16", "i8") or (dtype == "f32" and precision.startswith("bf16"))
+    tiles = tiles and m % 16 == n % 16 == k % 64 == 0
+    call.tiles = machine.emulates_amx and tiles  # type: ignore[attr-defined]
     call.scratch_bytes = used  # type: ignore[attr-defined]
     return call
 
@@ -209,11 +210,36 @@ def check(
     size: tuple[int, int, int],
     valid: tuple[int, int, int],
     forms: tuple[str, str],
+    tolerance: float | None = None,
 ) -> None:
-    m, n, k = size
-    vm, vn, vk = valid
     rng = np.random.default_rng(7)
+    vm, vn, vk = valid
     a, b = random_matrix(rng, dtype, (vm, vk)), random_matrix(rng, dtype, (vk, vn))
+    before, view = run(call, dtype, size, a, b, forms, tiles=call.tiles)
+    wide = np.int64 if dtype == "i8" else np.float64
+    expected = before.astype(wide)
+    expected[:vm, :vn] += a.astype(wide) @ b.astype(wide)
+    if dtype == "i8":
+        np.testing.assert_array_equal(view, expected)
+    else:
+        tolerance = tolerance or (1e-12 if dtype == "f64" else 2e-5)
+        np.testing.assert_allclose(view, expected, rtol=tolerance, atol=tolerance * max(1, vk) ** 0.5 * 4)
+
+
+def run(
+    call,
+    dtype: str,
+    size: tuple[int, int, int],
+    a: np.ndarray,
+    b: np.ndarray,
+    forms: tuple[str, str],
+    tiles: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The accumulator before and after. `tiles`: emulated tile registers have to be used."""
+    m, n, k = size
+    vm, vk = a.shape
+    vn = b.shape[1]
+    rng = np.random.default_rng(8)
     pa, pb = Placed(a, forms[0]), Placed(b, forms[1])
     acc_dtype = {"f64": np.float64, "i8": np.int32}.get(dtype, np.float32)
     acc_bytes = np.dtype(acc_dtype).itemsize
@@ -231,18 +257,11 @@ def check(
     address_b = pb.tables(k if forms[1].startswith("row") else n) if "table" in forms[1] else pb.address
     products = amx.TILES.products
     call(address_a, address_b, memory, scratch, *pa.strides, *pb.strides, vm, vn, vk)
-    if call.tiles and 0 not in valid:
+    if tiles and vm and vn and vk:
         assert amx.TILES.products > products, "no tile was multiplied: the emitter took another path"
         assert not amx.TILES.configured, "the tiles were not released"
     assert not amx.TILES.problems
-    wide = np.int64 if dtype == "i8" else np.float64
-    expected = before.astype(wide)
-    expected[:vm, :vn] += a.astype(wide) @ b.astype(wide)
-    if dtype == "i8":
-        np.testing.assert_array_equal(view, expected)
-    else:
-        tolerance = 1e-12 if dtype == "f64" else 2e-5
-        np.testing.assert_allclose(view, expected, rtol=tolerance, atol=tolerance * max(1, vk) ** 0.5 * 4)
+    return before, view
 
 
 FORMS = [
@@ -300,6 +319,64 @@ def test_whole_tiles(machine: Machine, dtype: str, size: tuple[int, int, int]) -
     """Extents known when compiling, and k longer than a block of the first-level cache."""
     call = compile_dot(machine, dtype, size, ("row", "row"), dynamic=False)
     check(call, dtype, size, size, ("row", "row"))
+
+
+SPLIT = [p for p in TARGETS if p.values[0] is AMX] if "avx512f" in HOST else []
+
+
+@pytest.mark.parametrize("machine", SPLIT)
+@pytest.mark.parametrize("forms", PAIRS, ids="-".join)
+def test_f32_as_a_sum_of_bf16(machine: Machine, forms: tuple[str, str]) -> None:
+    size = (64, 64, 64)
+    for precision, tolerance in ("bf16x6", 1e-6), ("bf16x3", 1e-4):
+        call = compile_dot(machine, "f32", size, forms, dynamic=True, precision=precision)
+        for valid in [*RAGGED, size]:
+            check(call, "f32", size, valid, forms, tolerance)
+
+
+@pytest.mark.parametrize("machine", SPLIT)
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e15])
+def test_f32_as_a_sum_of_bf16_is_as_exact_as_f32(machine: Machine, scale: float) -> None:
+    size = (32, 64, 512)
+    rng = np.random.default_rng(3)
+    a, b = (
+        (rng.standard_normal(shape) * 10 ** rng.uniform(-3, 3, shape) * scale).astype(np.float32)
+        for shape in ((32, 512), (512, 64))
+    )
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    size_of_terms = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
+
+    def error(precision: str) -> float:
+        call = compile_dot(machine, "f32", size, ("row", "row"), dynamic=False, precision=precision)
+        before, after = run(
+            call, "f32", size, a, b, ("row", "row"), machine.emulates_amx and precision != "ieee"
+        )
+        return float((np.abs(after - (before + exact)) / (size_of_terms + np.abs(before))).max())
+
+    assert error("bf16x6") <= max(1.25 * error("ieee"), 2**-22)
+    assert error("bf16x3") <= 2**-15
+
+
+@pytest.mark.parametrize("machine", SPLIT)
+@pytest.mark.parametrize("where", ["a", "b", "both"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, np.float32(3.4e38)])
+def test_f32_as_a_sum_of_bf16_keeps_infinity(machine: Machine, where: str, value: float) -> None:
+    """inf * 1 is inf, and what is beside it stays as it is; the largest numbers are no infinity."""
+    size = (32, 32, 64)
+    rng = np.random.default_rng(5)
+    a, b = (rng.integers(-3, 4, shape).astype(np.float32) for shape in ((32, 64), (64, 32)))
+    if where != "b":
+        a[3, 7] = value
+    if where != "a":
+        b[11, 30] = value
+        a[3, 11] = 0  # of two of the largest numbers the sum would depend on the order
+    call = compile_dot(machine, "f32", size, ("row", "row"), dynamic=False, precision="bf16x6")
+    before, after = run(
+        call, "f32", size, a, b, ("row", "row"), machine.emulates_amx and value == np.float32(3.4e38)
+    )
+    with np.errstate(all="ignore"):
+        expected = before + np.where(np.isfinite(value), (a.astype(np.float64) @ b).astype(np.float32), a @ b)
+    np.testing.assert_allclose(after, expected, rtol=1e-6)
 
 
 def test_mixed_types_are_refused() -> None:

@@ -138,6 +138,7 @@ def convolve_planes(
     RESIDUAL: tl.constexpr,
     ACTIVATION: tl.constexpr,
     ACC: tl.constexpr,
+    PRECISION: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
@@ -182,7 +183,7 @@ def convolve_planes(
             mask=(k < k_size)[:, None] & (p < p_size)[None, :],
             other=0.0,
         )
-        acc = tl.dot(a, b, acc, input_precision="ieee", out_dtype=ACC)
+        acc = tl.dot(a, b, acc, input_precision=PRECISION, out_dtype=ACC)
     value = acc
     if BIAS:
         value += tl.load(bias + group * m_size + m, mask=m < m_size, other=0.0).to(ACC)[:, None]
@@ -250,6 +251,7 @@ def weight_gradient(
     LISTS: tl.constexpr,
     GROUPS: tl.constexpr,
     ACC: tl.constexpr,
+    PRECISION: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
@@ -290,7 +292,7 @@ def weight_gradient(
                 mask=(p < end)[:, None] & inside[None, :],
                 other=0.0,
             )
-            acc = tl.dot(a, b, acc, input_precision="ieee", out_dtype=ACC)
+            acc = tl.dot(a, b, acc, input_precision=PRECISION, out_dtype=ACC)
     target = out + split.to(tl.int64) * out_split + group.to(tl.int64) * m_size * n_size
     tl.store(
         target + (m * n_size)[:, None] + n[None, :],

@@ -46,6 +46,7 @@ def product(
     PARTS: tl.constexpr,
     M_FIRST: tl.constexpr,
     ACC: tl.constexpr,
+    PRECISION: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
@@ -115,7 +116,7 @@ def product(
                 b_offsets = (wide * b_row)[:, None] + (columns * b_col)[None, :]
             x = tl.load(a + a_offsets, mask=(m < m_size)[:, None] & (k < k_end)[None, :], other=0)
             y = tl.load(b + b_offsets, mask=(k < k_end)[:, None] & (n < n_size)[None, :], other=0)
-            acc = tl.dot(x, y, acc, input_precision="ieee", out_dtype=ACC)
+            acc = tl.dot(x, y, acc, input_precision=PRECISION, out_dtype=ACC)
     mask = (m < m_size)[:, None] & (n < n_size)[None, :]
     value = acc
     if SCALE:
