@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _BLOCK = 8192
 _ROW_ELEMENTS = 16384
+# Bytes. Gradients are filled one after the other and read much later: written past the cache in half the time, where one number
+# makes up a tensor of the size of a second-level cache.
+FILLED_PAST_CACHE = 1 << 20
 
 
 def _line(n: int) -> tuple[int, int]:
@@ -90,8 +93,9 @@ def plan_full(b: PlanBuilder, out: Tensor, value: Scalar | Sequence[Scalar]) -> 
         return
     programs, block = _line(out.numel)
     b.launch(
-        "creation.fill", programs, out, out.numel, _typed(value, out.dtype), cost=out.nbytes, BLOCK=block
-    )
+        "creation.fill", programs, out, out.numel, _typed(value, out.dtype),
+        cost=out.nbytes, STREAM=out.nbytes >= FILLED_PAST_CACHE, BLOCK=block,
+    )  # fmt: skip
 
 
 def plan_full_with_tensor(b: PlanBuilder, value: Tensor, out: Tensor) -> None:

@@ -292,6 +292,11 @@ def test_copies_of_all_sizes(card: _runtime.Card, nbytes: int) -> None:
     np.testing.assert_array_equal(second.numpy(), source)
     card.current_stream.fill(second.data_ptr(), 0xAB, nbytes)
     assert (second.numpy() == 0xAB).all()
+    skew = min(5, nbytes - 1)  # neither end on a line of the cache
+    card.current_stream.fill(second.data_ptr() + skew, 0xCD, nbytes - skew - nbytes // 1000)
+    wanted = np.full(nbytes, 0xCD, np.uint8)
+    wanted[:skew] = wanted[nbytes - nbytes // 1000 :] = 0xAB
+    np.testing.assert_array_equal(second.numpy(), wanted)
 
 
 def test_host_memory_may_change_right_after_an_asynchronous_copy(card: _runtime.Card) -> None:

@@ -31,4 +31,18 @@ void copy_past_cache(void* to, const void* from, uint64_t bytes) {
   std::memcpy(target, source, bytes);
 }
 
+void fill_past_cache(void* to, int byte, uint64_t bytes) {
+  auto* target = static_cast<char*>(to);
+#if defined(__SSE2__)
+  const uint64_t skew = std::min(bytes, (64 - reinterpret_cast<uint64_t>(target) % 64) % 64);
+  std::memset(target, byte, skew);
+  target += skew, bytes -= skew;
+  const __m128i value = _mm_set1_epi8(static_cast<char>(byte));
+  for (; bytes >= 64; target += 64, bytes -= 64)
+    for (int i = 0; i < 4; i++) _mm_stream_si128(reinterpret_cast<__m128i*>(target) + i, value);
+  _mm_sfence();
+#endif
+  std::memset(target, byte, bytes);
+}
+
 }  // namespace openxpu::host

@@ -28,6 +28,7 @@ constexpr uint64_t kInlineScratch = 64 << 10;
 constexpr uint64_t kStagedInQueue = 32 << 10;
 constexpr uint64_t kSharedCopy = 1 << 20;
 constexpr uint64_t kStreamedCopy = 32 << 20;
+constexpr uint64_t kStreamedFill = 4 << 20;
 constexpr uint64_t kCopyPiece = 256 << 10;
 // How long a waiting caller looks for work to take part in: a sleeping stream thread needs tens of
 // microseconds until it has started some.
@@ -98,7 +99,12 @@ int32_t stream_pieces(const uint64_t* args, const uint32_t*, uint64_t begin, uin
 
 int32_t fill_pieces(const uint64_t* args, const uint32_t*, uint64_t begin, uint64_t end, void*) {
   uint64_t first = begin * kCopyPiece, last = std::min(args[2], end * kCopyPiece);
-  std::memset(reinterpret_cast<char*>(args[0]) + first, static_cast<int>(args[1]), last - first);
+  char* dst = reinterpret_cast<char*>(args[0]) + first;
+  const int byte = static_cast<int>(args[1]);
+  if (args[2] >= kStreamedFill)
+    fill_past_cache(dst, byte, last - first);
+  else
+    std::memset(dst, byte, last - first);
   return 0;
 }
 

@@ -6,12 +6,15 @@ from openxpu.ops.kernels.elementary import power
 
 
 @triton.jit
-def fill(out, n, value, BLOCK: tl.constexpr):
+def fill(out, n, value, STREAM: tl.constexpr, BLOCK: tl.constexpr):
     """The same value everywhere. Integers come as i64, floats as f32 or f64."""
+    modifier: tl.constexpr = ".cs" if STREAM else ""
     start = tl.program_id(0).to(tl.int64) * BLOCK
     lane = tl.arange(0, BLOCK)
     splat = tl.zeros([BLOCK], dtype=value.dtype) + value
-    tl.store(out + start + lane, splat.to(out.dtype.element_ty), mask=lane < n - start)
+    tl.store(
+        out + start + lane, splat.to(out.dtype.element_ty), mask=lane < n - start, cache_modifier=modifier
+    )
 
 
 @triton.jit
