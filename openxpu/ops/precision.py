@@ -9,7 +9,7 @@ from openxpu.compiler import target
 
 IEEE, TILES = "ieee", "bf16x6"
 # Taking a number apart costs as much as its products with some forty others save.
-SMALL, FEW = 32, 64 * 64
+SMALL, FEW = 48, 64 * 64
 ENOUGH = 4  # blocks
 
 
