@@ -68,7 +68,8 @@ def best(pattern: str, printed: str) -> float:
 def test_paddleclas(tmp_path: Path) -> None:
     printed = run_section("PaddleClas", "paddleclas", tmp_path, "PaddleClas")
     assert best(r"\[Eval\].*Avg\].*top1: ([\d.]+)", printed) > 0.8
-    assert re.search(r"class_ids: \[0, .*digit-0.*1500\.png", printed)
+    # Not always the first of three: rounding, which differs from machine to machine, steers a training of two epochs.
+    assert re.search(r"class_ids: \[.*digit-0.*1500\.png", printed)
 
 
 @pytest.mark.slow
@@ -117,7 +118,7 @@ def test_paddlex_training(tmp_path: Path) -> None:
         pytest.skip("PaddleX has no PaddleClas: paddlex --install PaddleClas")
     printed = run_section("PaddleX, training", "paddlex", tmp_path)
     assert best(r"\[Eval\].*Avg\].*top1: ([\d.]+)", printed) > 0.8
-    assert re.search(r"1500\.png.*label_names': \['digit-0'", printed)
+    assert re.search(r"1500\.png.*label_names': \[.*'digit-0'", printed)
 
 
 @pytest.mark.slow
