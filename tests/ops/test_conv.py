@@ -168,13 +168,19 @@ def _check(case: Case, dtype: str, layout: str) -> None:
     _close(dw, want["dw"], TOLERANCE[dtype], terms["dw"])
 
 
+def _seldom(cases: list[Case]) -> list[Any]:
+    """The same cases, those slow that take long to compile: as many products in a row as taps, for three directions."""
+    long = (DEPTHWISE[3], DEPTHWISE[5])
+    return [pytest.param(case, marks=pytest.mark.slow) if case in long else case for case in cases]
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_conv2d_f32(case: Case) -> None:
     _check(case, "f32", "NCHW")
 
 
 @pytest.mark.parametrize(
-    "case", SMALL[:3] if INTERPRETED else SMALL + WIDE[1:6] + DEPTHWISE + IMAGES[::3], ids=str
+    "case", SMALL[:3] if INTERPRETED else SMALL + WIDE[1:6] + _seldom(DEPTHWISE) + IMAGES[::3], ids=str
 )
 def test_conv2d_channels_last(case: Case) -> None:
     _check(case, "f32", "NHWC")
@@ -183,7 +189,9 @@ def test_conv2d_channels_last(case: Case) -> None:
 @pytest.mark.parametrize("dtype", ["f64", "f16", "bf16"])
 @pytest.mark.parametrize(
     "case",
-    SMALL[1:3] if INTERPRETED else [*SMALL, WIDE[1], WIDE[5], WIDE[8], *ONE_PIXEL, *DEPTHWISE, *IMAGES[::3]],
+    SMALL[1:3]
+    if INTERPRETED
+    else [*SMALL, WIDE[1], WIDE[5], WIDE[8], *ONE_PIXEL, *_seldom(DEPTHWISE), *IMAGES[::3]],
     ids=str,
 )
 def test_conv2d_dtypes(case: Case, dtype: str) -> None:
