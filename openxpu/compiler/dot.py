@@ -214,7 +214,7 @@ class _Dot:
         whole = e.known(self.m_valid) == self.m and e.known(self.k_valid) == self.k
         left: ir.Value
         stride: ir.Value
-        a_part, a_note = 0, None
+        a_part, notes = 0, []
         if along_k and whole:
             assert a.pointer is not None
             left, stride = a.pointer, _bytes(b, a.stride_row, size)
@@ -245,7 +245,7 @@ class _Dot:
             else:
                 left = self._run_pack(pack, a, self.m, self.m_valid, rows_are_k=False)
                 stride = e.i64(pack.line_bytes)
-                a_part, a_note = pack.part_bytes, self.note
+                a_part, notes = pack.part_bytes, [self._note(pack, left, self.m)]
         pack = self._pack(self.b, "kx", self.panel, bias=False, rows_are_k=True)
         pack.whole, pack.padding = True, 64
         right = self._run_pack(pack, self.b, self.n, self.n_valid, rows_are_k=True)
@@ -272,8 +272,8 @@ class _Dot:
             return
         # Infinity has no parts: inf * 1 would be inf * (1 + 0 + 0), which is NaN.
         sums = ir.VectorType(e.F32, self.lanes)
-        noted = [b.load(note, typ=sums, align=4) for note in (a_note, self.note)]
-        total = b.fadd(*noted)
+        notes.append(self._note(pack, right, self.n))
+        total = b.fadd(*(b.load(note, typ=sums, align=4) for note in notes))
         strange = b.bitcast(b.fcmp_unordered("uno", total, total), ir.IntType(self.lanes))
         with b.if_else(b.icmp_unsigned("!=", strange, strange.type(0)), likely=False) as (plain, usual):
             with plain:
@@ -407,9 +407,8 @@ class _Dot:
         b = self.builder
         size = e.ELEMENT_BYTES[f.dtype]
         k_stride, x_stride = (f.stride_row, f.stride_col) if rows_are_k else (f.stride_col, f.stride_row)
-        unit = pack.panel if pack.layout == "kx" else pack.lanes
-        block = self.scratch(pack.packed_bytes(-(-extent // unit) * unit))
-        self.note = self.scratch(64) if pack.parts > 1 else ir.Constant(e.PTR, None)
+        block = self.scratch(pack.packed_bytes(extent) + (64 if pack.parts > 1 else 0))
+        note = self._note(pack, block, extent) if pack.parts > 1 else ir.Constant(e.PTR, None)
         source = f.row_pointers if f.row_pointers is not None else f.col_pointers
         source = f.pointer if source is None else source
         arguments = [
@@ -419,7 +418,7 @@ class _Dot:
             valid,
             self.k_valid,
             block,
-            self.note,
+            note,
         ]
         if not pack.masked:
             b.call(pack.function(b.module), arguments)
@@ -436,6 +435,10 @@ class _Dot:
             with ragged:
                 b.call(pack.function(b.module), arguments)
         return block
+
+    def _note(self, pack: Pack, block: ir.Value, extent: int) -> ir.Value:
+        """Where it says that a number of a packed operand was not finite."""
+        return e.offset(self.builder, block, pack.packed_bytes(extent))
 
     # The loops around the micro-kernel.
 

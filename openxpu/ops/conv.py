@@ -305,7 +305,9 @@ def _product(
     k_size = plane_offsets.size
     p_size = ((out[0] - 1) * planes.rows + out[1] - 1) * images * pitch + (images - 1) * pitch + out[2]
     # Filters that are read through a table are not taken apart: it would be one by one.
-    how = "ieee" if weight_offsets is not None else precision.of_products(weights.dtype, m_size, p_size)
+    how = (
+        precision.IEEE if weight_offsets is not None else precision.of_products(weights.dtype, m_size, p_size)
+    )
     bm, bn, bk = _tile(m_size, p_size, k_size, weights.dtype, how, groups * planes.outer)
     if weights_row == 1 and p_size <= 16 and m_size >= 512 and weights.dtype == "f32":
         # Reading the filter, here across its rows, is most of the work: longer pieces of each.
@@ -333,7 +335,7 @@ def _step(y: Tensor) -> int:
 
 
 def _tile(
-    m_size: int, p_size: int, k_size: int, dtype: str, how: str = "ieee", batch: int = 1
+    m_size: int, p_size: int, k_size: int, dtype: str, how: str = precision.IEEE, batch: int = 1
 ) -> tuple[int, int, int]:
     """BM, BN, BK of `convolve_planes`."""
     if how == precision.TILES:
@@ -459,7 +461,7 @@ def _product_of_images(
         m_size * y.strides[0], y.strides[3], y.strides[0], 0, 0, 1, ending.first, ending.second,
         cost=2 * m_size * k_size * c.images * c.groups,
         TABLE=True, ALONG_M=False, LISTS=True, GROUPS=c.groups, DEEP=False, STEP=1,
-        **ending.constexprs, ACC=dtype_constexpr(_accumulator(w.dtype)), PRECISION="ieee", BM=bm, BN=bn, BK=bk,
+        **ending.constexprs, ACC=dtype_constexpr(_accumulator(w.dtype)), PRECISION=precision.IEEE, BM=bm, BN=bn, BK=bk,
     )  # fmt: skip
     plan_copy(b, y.permute(4, 0, 1, 2, 3), result)
 
@@ -560,10 +562,10 @@ def _input_gradient(
     starts = np.arange(out_channels, dtype=np.int64) * (channels * c.taps)
     firsts = [[sum(map(len, axis[:i])) for i in range(len(axis))] for axis in phases]
     # bf16 is multiplied in pairs of k, and f32 on tile registers is taken apart: both want rows that are contiguous.
-    pixels = math.prod(lattice) * c.images
+    pixels = math.prod(lattice)
     ordered = w.dtype == "bf16" or (
-        pixels >= ORDERED_FROM
-        and precision.of_products(w.dtype, channels, math.prod(lattice) * planes.images) != "ieee"
+        pixels * c.images >= ORDERED_FROM
+        and precision.of_products(w.dtype, channels, pixels * planes.images) == precision.TILES
     )
     first_tap = 0
     if ordered and c.taps > 1:

@@ -81,7 +81,7 @@ def _unit(row: int, col: int, rows: int, cols: int) -> int:
 
 def _tiles(m: int, n: int, k: int, batch: int, dtype: str, how: str) -> tuple[int, int, int]:
     """BM, BN, BK: tall tiles, so that each panel of y serves many rows, but enough of them for every worker."""
-    if how == precision.TILES or (dtype == "bf16" and min(m, n) > 64 and precision.on_tiles(dtype)):
+    if how == precision.TILES or (dtype == "bf16" and min(m, n) > 64 and precision.has_tiles()):
         return precision.tiles(m, n, k, batch)
     if k <= 16 < m and n >= 512 and dtype == "f32":
         # Hardly more than writing the result, as the filter's gradient of a small batch: whole lines of it, one after another.

@@ -13,21 +13,19 @@ SMALL, FEW = 48, 64 * 64
 ENOUGH = 4  # blocks
 
 
-@functools.cache
 def of_products(dtype: str, m: int, n: int) -> str:
     """tl.dot's input_precision for [m, k] times [k, n] of this type: "bf16x6" for f32 where the processor has tile registers of bf16 and
     the result is large enough to repay the taking apart, unless OPENXPU_F32_DOT is "ieee". Six products of 16 x 16 x 32 take
     two fifths of the time of as many fused multiply-adds, and round less."""
     if dtype != "f32" or min(m, n) <= SMALL or m * n <= FEW or environment.f32_dot() == IEEE:
         return IEEE
-    return TILES if on_tiles("bf16") else IEEE
+    return TILES if has_tiles() else IEEE
 
 
 @functools.cache
-def on_tiles(dtype: str) -> bool:
-    """Whether the processor has tile registers for factors of this type, bf16 or i8."""
-    feature = {"bf16": "amx-bf16", "i8": "amx-int8"}.get(dtype)
-    return feature is not None and {"amx-tile", feature} <= target.host().features
+def has_tiles() -> bool:
+    """Whether the processor has tile registers for bf16."""
+    return {"amx-tile", "amx-bf16"} <= target.host().features
 
 
 def tiles(m: int, n: int, k: int, batch: int) -> tuple[int, int, int]:

@@ -205,7 +205,7 @@ def register(
     outputs      which parameters are outputs
     attributes   {parameter: standard value, or type when a value has to be given}: bool, int, float (single precision),
                  str, list of ints or floats
-    dynamic      attributes that change from call to call: the planner gets a placeholder for them, to pass to a launch
+    dynamic      attributes that change from call to call: the planner gets a `Dynamic` for each, to pass to a launch
     gradient     planner of the gradient; its parameters are inputs, outputs, attributes, `grad_<output>` (given) and
                  `grad_<input>` (to write). What it does not name is not kept for it
     infer_shape  (*input shapes, **attributes) -> shape, or a list of shapes; -1 is an extent that a program leaves open.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -12,13 +10,6 @@ from openxpu.compiler import target
 from openxpu.ops import conv, matmul, precision
 
 TILES = {"amx-tile", "amx-bf16"} <= target.host().features
-
-
-@pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    precision.of_products.cache_clear()
-    yield
-    precision.of_products.cache_clear()
 
 
 def test_large_products_of_f32_take_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +23,6 @@ def test_large_products_of_f32_take_tiles(monkeypatch: pytest.MonkeyPatch) -> No
 def test_they_can_be_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENXPU_F32_DOT", "ieee")
     assert precision.of_products("f32", 256, 256) == "ieee"
-    precision.of_products.cache_clear()
     monkeypatch.setenv("OPENXPU_F32_DOT", "tf32")
     with pytest.raises(ValueError, match='OPENXPU_F32_DOT is "tf32"; give one of bf16x6, ieee'):
         precision.of_products("f32", 256, 256)
